@@ -1,0 +1,1 @@
+"""From text to a checked program: spans, diagnostics, syntax, parser, checker, formatter."""

@@ -1,0 +1,177 @@
+"""The work plan: which tile is computed when. Its one definition.
+
+A pure function of the rows per expert and the schedule. The interpreter walks it, ``explain``
+counts it, and the device derives the same sequence from ``offs`` by itself, so every rule here
+is one that a CTA can evaluate with a prefix sum over experts and arithmetic on one item number:
+
+* An m-grouped expert with r rows has ceil(r / tile.rows) row tiles. All are tile.rows high but
+  the last, which is as high as the smallest of ``schedule.heights`` that holds what is left.
+  A k-grouped expert has the same tiles as every other, with its own rows as depth.
+* Experts are cut into windows of max(1, tile.rows // fuse_rows) consecutive numbers. In a window
+  the experts with 1 to fuse_rows rows share their work items: the first of them leads, and its
+  items hold one tile for each of them, in order of number. Every other item holds one tile.
+* Items are numbered expert by expert (leaders for fused ones) in ``schedule.order``, inside an
+  expert in raster order, and inside a tile by split: item numbers of one tile's splits are
+  consecutive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moedsl.ir.schedule import Along, ExpertOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from moedsl.ir.schedule import Raster, Schedule
+    from moedsl.ir.tile import TileKernel
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One output tile. ``row`` counts from the expert's first row, ``column`` from column 0.
+
+    ``height`` is one of the schedule's heights; ``rows`` ≤ height and ``columns`` ≤ tile.columns
+    are what is really there. ``split`` of ``schedule.split_k`` says which part of the depth.
+    """
+
+    expert: int
+    row: int
+    height: int
+    rows: int
+    column: int
+    columns: int
+    split: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a CTA takes at a time: one tile, or one tile for each expert of a fused run."""
+
+    tiles: tuple[Tile, ...]
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Smallest integer not below ``numerator / denominator``."""
+    return -(-numerator // denominator)
+
+
+def tile_height(schedule: Schedule, rows: int) -> int:
+    """The smallest height that holds ``rows`` (1 ≤ rows ≤ tile.rows)."""
+    return min(height for height in schedule.heights if height >= rows)
+
+
+def fuse_window(schedule: Schedule) -> int:
+    """Number of consecutive experts that may share an item; 1 if nothing is fused."""
+    return max(1, schedule.tile.rows // schedule.fuse_rows) if schedule.fuse_rows else 1
+
+
+def raster_position(raster: Raster, number: int, rows: int, columns: int) -> tuple[int, int]:
+    """Row tile and column tile of the ``number``-th of ``rows`` × ``columns`` tiles."""
+    along, across = (rows, columns) if raster.along is Along.ROWS else (columns, rows)
+    group, within = divmod(number, raster.group * across)
+    width = min(raster.group, along - group * raster.group)
+    step, offset = divmod(within, width)
+    if raster.serpentine and step % 2:
+        offset = width - 1 - offset
+    position = group * raster.group + offset
+    return (position, step) if raster.along is Along.ROWS else (step, position)
+
+
+def depth_range(schedule: Schedule, depth: int, split: int) -> tuple[int, int]:
+    """First and past-last depth position of part ``split``: whole stages, spread from the front."""
+    stages = ceil_div(depth, schedule.tile.depth)
+    each, extra = divmod(stages, schedule.split_k)
+    first = split * each + min(split, extra)
+    last = first + each + (split < extra)
+    return min(depth, first * schedule.tile.depth), min(depth, last * schedule.tile.depth)
+
+
+def _fused_runs(schedule: Schedule, rows: Sequence[int]) -> list[tuple[int, ...]]:
+    """For each expert the experts whose tiles its items hold; empty if it leads no item."""
+    window = fuse_window(schedule)
+    runs: list[tuple[int, ...]] = [(e,) if r else () for e, r in enumerate(rows)]
+    if schedule.fuse_rows:
+        for start in range(0, len(rows), window):
+            members = range(start, min(start + window, len(rows)))
+            small = tuple(e for e in members if 0 < rows[e] <= schedule.fuse_rows)
+            for expert in small:
+                runs[expert] = small if expert == small[0] else ()
+    return runs
+
+
+def plan(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> Iterator[Item]:
+    """Items of ``kernel`` for ``rows[e]`` rows of expert e, in order.
+
+    ``sizes`` holds the extent of every index that is not ragged, by name.
+    """
+    signature = kernel.signature
+    columns = sizes[signature.columns]
+    if signature.row_grouped:
+        return plan_rows(kernel.schedule, rows, columns)
+    return plan_depth(kernel.schedule, len(rows), sizes[signature.rows], columns)
+
+
+def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator[Item]:
+    """Items of an m-grouped kernel: ``rows[e]`` rows by ``columns`` columns for each expert e."""
+    runs = _fused_runs(schedule, rows)
+    column_tiles = ceil_div(columns, schedule.tile.columns)
+    for leader in _expert_order(schedule, rows):
+        if not runs[leader]:
+            continue
+        row_tiles = ceil_div(rows[leader], schedule.tile.rows)
+        for number in range(row_tiles * column_tiles):
+            row_tile, column_tile = raster_position(
+                schedule.raster, number, row_tiles, column_tiles
+            )
+            for split in range(schedule.split_k):
+                yield Item(
+                    tuple(
+                        _tile(schedule, e, rows[e], columns, row_tile, column_tile, split)
+                        for e in runs[leader]
+                    )
+                )
+
+
+def plan_depth(schedule: Schedule, experts: int, rows: int, columns: int) -> Iterator[Item]:
+    """Items of a k-grouped kernel: every expert, empty ones too, has a ``rows`` × ``columns`` output."""
+    row_tiles = ceil_div(rows, schedule.tile.rows)
+    column_tiles = ceil_div(columns, schedule.tile.columns)
+    for expert in range(experts):
+        for number in range(row_tiles * column_tiles):
+            row_tile, column_tile = raster_position(
+                schedule.raster, number, row_tiles, column_tiles
+            )
+            for split in range(schedule.split_k):
+                yield Item((_tile(schedule, expert, rows, columns, row_tile, column_tile, split),))
+
+
+def _expert_order(schedule: Schedule, rows: Sequence[int]) -> list[int]:
+    experts = list(range(len(rows)))
+    if schedule.order is ExpertOrder.LONGEST:
+        experts.sort(key=lambda e: -rows[e])
+    return experts
+
+
+def _tile(
+    schedule: Schedule,
+    expert: int,
+    rows: int,
+    columns: int,
+    row_tile: int,
+    column_tile: int,
+    split: int,
+) -> Tile:
+    row, column = row_tile * schedule.tile.rows, column_tile * schedule.tile.columns
+    live = min(schedule.tile.rows, rows - row)
+    return Tile(
+        expert=expert,
+        row=row,
+        height=tile_height(schedule, live),
+        rows=live,
+        column=column,
+        columns=min(schedule.tile.columns, columns - column),
+        split=split,
+    )
