@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a backend can run here. ``detail`` says on what, or why not; ``help`` how to get it."""
+    """Whether a backend can run here: on what or why not (``detail``), how to get it (``help``)."""
 
     usable: bool
     detail: str
@@ -59,7 +59,7 @@ class Backend(Protocol):
         """Whether kernels can run on this machine; cheap, never raises."""
 
     def compile(self, kernel: TileKernel) -> Executable:
-        """An executable for ``kernel``; raises DiagnosticError or EnvironmentProblem."""
+        """An executable for ``kernel``; raises DiagnosticError or UnavailableError."""
 
 
 @cache

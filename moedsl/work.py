@@ -136,7 +136,7 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
 
 
 def plan_depth(schedule: Schedule, experts: int, rows: int, columns: int) -> Iterator[Item]:
-    """Items of a k-grouped kernel: every expert, empty ones too, has a ``rows`` × ``columns`` output."""
+    """Items of a k-grouped kernel: ``rows`` × ``columns`` for every expert, empty ones too."""
     row_tiles = ceil_div(rows, schedule.tile.rows)
     column_tiles = ceil_div(columns, schedule.tile.columns)
     for expert in range(experts):

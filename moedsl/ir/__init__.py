@@ -1,0 +1,1 @@
+"""The intermediate representation: what every dialect shares, and the moe and tile dialects."""

@@ -69,7 +69,7 @@ class DiagnosticError(Exception):
         super().__init__("\n".join(map(str, self.diagnostics)))
 
 
-class EnvironmentProblem(Exception):
+class UnavailableError(Exception):
     """What was asked needs something this machine lacks (a GPU, NVRTC, a compiler): exit code 3.
 
     ``help`` says how to get it.
