@@ -6,49 +6,12 @@ They mean the same in both: in ``moe`` over the whole domain, in ``tile`` over o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from moedsl.ir.core import Access, Value
 from moedsl.source.span import NOWHERE, Span
+from moedsl.source.terms import Function
 
-
-class Function(StrEnum):
-    """Elementwise functions, each with a fixed number of operands (``arity``)."""
-
-    ADD = "add"
-    SUB = "sub"
-    MUL = "mul"
-    DIV = "div"
-    NEG = "neg"
-    ABS = "abs"
-    MIN = "min"
-    MAX = "max"
-    CLAMP = "clamp"
-    EXP = "exp"
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-    SILU = "silu"
-    RELU = "relu"
-    GELU = "gelu"
-    GELU_TANH = "gelu_tanh"
-
-    @property
-    def arity(self) -> int:
-        """Number of operands; ``clamp(x, low, high)`` has three."""
-        match self:
-            case (
-                Function.ADD
-                | Function.SUB
-                | Function.MUL
-                | Function.DIV
-                | Function.MIN
-                | Function.MAX
-            ):
-                return 2
-            case Function.CLAMP:
-                return 3
-            case _:
-                return 1
+__all__ = ["Apply", "Constant", "ElementwiseOp", "Function", "Load", "Store"]
 
 
 @dataclass(frozen=True, slots=True)
