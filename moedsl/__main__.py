@@ -1,0 +1,5 @@
+"""``python -m moedsl``: the command line."""
+
+from moedsl.cli import main
+
+raise SystemExit(main())
