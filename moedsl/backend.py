@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from moedsl.arrays import ArrayView
     from moedsl.ir.tile import TileKernel
     from moedsl.target import Target
+
+
+class PerformanceWarning(UserWarning):
+    """A call computes what was asked, but slower than the same call could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,18 @@ class Executable(Protocol):
         """Compute. Asynchronous on the call's stream where the backend has streams."""
 
 
+@runtime_checkable
+class DeviceExecutable(Executable, Protocol):
+    """An executable for device arrays, with a short way for calls that differ little."""
+
+    def bind(self, call: Call) -> Callable[[Sequence[int], int], None]:
+        """``prepare``, and a launch for all calls like this one in all but addresses.
+
+        Addresses must be the same modulo 16. The launch takes them, of the signature's tensors in
+        order and of ``offs`` behind them, and a stream handle.
+        """
+
+
 class Backend(Protocol):
     """Turns tile kernels into executables."""
 
@@ -60,6 +77,70 @@ class Backend(Protocol):
 
     def compile(self, kernel: TileKernel) -> Executable:
         """An executable for ``kernel``; raises DiagnosticError or UnavailableError."""
+
+
+@runtime_checkable
+class Emitter(Protocol):
+    """A backend whose intermediate results can be looked at, without running anything."""
+
+    artefacts: Mapping[str, str]
+    """What ``emit`` can make and the ends of their files' names, in the order of lowering."""
+
+    def emit(self, kernel: TileKernel, artefact: str) -> str | bytes:
+        """One of ``artefacts``; raises DiagnosticError or UnavailableError."""
+
+    def manifest(self, kernel: TileKernel) -> Mapping[str, object]:
+        """What another program must know to launch the kernel, and what it costs.
+
+        Plain values and containers of them, as in JSON. Raises as ``emit``.
+        """
+
+
+class CacheEntry(Protocol):
+    """One compiled kernel: ``bytes`` is its size, ``made`` seconds since the epoch."""
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides it."""
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's name."""
+
+    @property
+    def arch(self) -> str:
+        """What it runs on."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the machine code."""
+
+    @property
+    def made(self) -> float:
+        """When it was compiled."""
+
+
+class Cache(Protocol):
+    """Compiled kernels kept between processes in ``folder``. Methods may raise OSError."""
+
+    folder: Path
+
+    def entries(self) -> Sequence[CacheEntry]:
+        """What is there, newest first."""
+
+    def prune(self, days: float) -> Sequence[CacheEntry]:
+        """Remove what is older than ``days`` days; returns what was removed."""
+
+    def clear(self) -> int:
+        """Remove everything; returns how many kernels there were."""
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """A backend that keeps what it compiled."""
+
+    def cache(self) -> Cache:
+        """The cache in use."""
 
 
 @cache
