@@ -1,5 +1,5 @@
 """The command line, one command a file."""
 
-from moedsl.cli.main import main
+from moedsl.cli.dispatch import main
 
 __all__ = ["main"]

@@ -179,9 +179,7 @@ def _compiler() -> Finding:
             answer = subprocess.run(
                 [path, "--version"], capture_output=True, text=True, check=False, timeout=30
             )
-            return Finding(
-                "C++ compiler", State.OK, f"{path}, {answer.stdout.partition(chr(10))[0]}"
-            )
+            return Finding("C++ compiler", State.OK, f"{path}, {answer.stdout.splitlines()[0]}")
     help = "install g++ or clang++; only work on the device code without a GPU needs it"
     return Finding("C++ compiler", State.LACKING, "none found", help)
 
@@ -189,13 +187,10 @@ def _compiler() -> Finding:
 def _disassembler() -> Finding:
     from cuda.pathfinder import find_nvidia_binary_utility
 
-    found = {
-        name: path
-        for name in ("nvdisasm", "cuobjdump")
-        if (path := find_nvidia_binary_utility(name))
-    }
+    tools = map(find_nvidia_binary_utility, ("nvdisasm", "cuobjdump"))
+    found = [path for path in tools if path]
     if found:
-        return Finding("disassembler", State.OK, ", ".join(found.values()))
+        return Finding("disassembler", State.OK, ", ".join(found))
     help = "pip install 'moedsl[sass]'; only compile --emit sass needs it"
     return Finding("disassembler", State.LACKING, "neither nvdisasm nor cuobjdump", help)
 

@@ -164,7 +164,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(ExitCode.OK, f"moedsl {version('moedsl')}\n")
+        print(f"moedsl {version('moedsl')}")
+        parser.exit(ExitCode.OK)
 
 
 def _common_options() -> argparse.ArgumentParser:
