@@ -1,0 +1,257 @@
+"""Random legal kernels and schedules, for every property test and fuzzer of the IR and backends.
+
+Everything drawn here passes the verifier, and every schedule the portable path's legality rules
+on any target as long as its shared memory suffices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from moedsl.ir.core import (
+    Access,
+    Compute,
+    Coordinate,
+    DType,
+    Index,
+    IndexKind,
+    Role,
+    Tensor,
+    Value,
+)
+from moedsl.ir.elementwise import Apply, Constant, Function, Load, Store
+from moedsl.ir.module import Module, ScheduledKernel
+from moedsl.ir.moe import Contract, MoeKernel, Signature
+from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.ir.verify import FACTOR_TYPE, domain_of
+from moedsl.lower.build_tile import build_tile
+from moedsl.source.span import NOWHERE, Source, Span
+from moedsl.target import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from moedsl.ir.moe import MoeOp
+    from moedsl.ir.tile import TileKernel
+
+FLOATS = (DType.BF16, DType.F16, DType.F32)
+
+spans = st.builds(
+    lambda start, length: Span(start, start + length), st.integers(0, 999), st.integers(0, 99)
+) | st.just(NOWHERE)
+
+sources = st.none() | st.builds(Source, st.text(max_size=9), st.text(max_size=80))
+
+
+@dataclass
+class _Builder:
+    """A kernel under construction."""
+
+    draw: st.DrawFn
+    indices: dict[str, Index]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    body: list[MoeOp] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+
+    def span(self) -> Span:
+        return self.draw(spans)
+
+    def tensor(self, name: str, role: Role, dtype: DType, dims: tuple[str, ...]) -> str:
+        self.tensors[name] = Tensor(name, role, dtype, dims, self.span())
+        return name
+
+    def access(
+        self, name: str, role: Role, dtype: DType, order: tuple[str, ...], via: str | None
+    ) -> Access:
+        """A new tensor over ``order``; with ``via``, that index goes through a map into ``t``."""
+        dims = tuple("t" if index == via else index for index in order)
+        self.tensor(name, role, dtype, dims)
+        return Access(name, tuple(self.coordinate(index, index == via) for index in order))
+
+    def coordinate(self, index: str, mapped: bool) -> Coordinate:
+        if not mapped:
+            return Coordinate(index)
+        name = f"map{self.draw(st.integers(0, 1))}"
+        if name not in self.tensors:
+            self.tensor(name, Role.INPUT, DType.I32, (index,))
+        if "t" not in self.indices:
+            self.indices["t"] = Index("t", IndexKind.DYNAMIC, span=self.span())
+        return Coordinate(index, name)
+
+    def result(self, dims: tuple[str, ...]) -> Value:
+        value = Value(f"v{len(self.values)}", dims)
+        self.values.append(value)
+        return value
+
+
+@st.composite
+def moe_kernels(
+    draw: st.DrawFn,
+    *,
+    row_grouped: bool | None = None,
+    computes: tuple[Compute, ...] = tuple(Compute),
+    largest: int = 40,
+    experts: int = 5,
+    source: Source | None = None,
+) -> MoeKernel:
+    """A kernel with extents up to ``largest`` and up to ``experts`` experts; None: either kind.
+
+    Names: ``e m n k``; ``t`` is the dynamic extent that maps reach into (``map0``, ``map1``),
+    ``k2`` the depth of some m-grouped contractions. Every store depends on a contraction.
+    """
+    grouped = draw(st.booleans()) if row_grouped is None else row_grouped
+    compute = draw(st.sampled_from(computes))
+
+    def sized(name: str) -> Index:
+        if draw(st.integers(0, 3)) == 0:
+            return Index(name, IndexKind.DYNAMIC, span=draw(spans))
+        return Index(name, IndexKind.FIXED, draw(st.integers(1, largest)), span=draw(spans))
+
+    indices = {
+        "e": Index("e", IndexKind.FIXED, draw(st.integers(1, experts)), span=draw(spans)),
+        "m": Index("m", IndexKind.RAGGED, over="e", span=draw(spans)),
+        "n": sized("n"),
+        "k": sized("k"),
+    }
+    build = _Builder(draw, indices)
+    rows, columns = ("m", "n") if grouped else ("n", "k")
+    signature = Signature("kernel_1", (), (), compute, "e", "m", rows, columns, draw(spans))
+    _contractions(build, signature, sized)
+    contracted = list(build.values)
+    _epilogue(build, signature)
+    _stores(build, signature, contracted)
+    complete = replace(
+        signature, indices=tuple(build.indices.values()), tensors=tuple(build.tensors.values())
+    )
+    return MoeKernel(complete, tuple(build.body), source)
+
+
+def _contractions(build: _Builder, signature: Signature, sized: Callable[[str], Index]) -> None:
+    draw: Any = build.draw
+    dtype = FACTOR_TYPE[signature.compute]
+    lefts: list[tuple[str, Access]] = []
+    for number in range(draw(st.integers(1, 3))):
+        if lefts and draw(st.booleans()):
+            over, left = draw(st.sampled_from(lefts))
+        else:
+            over = "k" if signature.row_grouped else "m"
+            if signature.row_grouped and draw(st.integers(0, 3)) == 0:
+                over = "k2"
+                build.indices.setdefault("k2", sized("k2"))
+            order = draw(st.sampled_from(list(permutations((signature.rows, over)))))
+            via = "m" if draw(st.integers(0, 3)) == 0 else None
+            left = build.access(f"x{number}", Role.INPUT, dtype, order, via)
+            lefts.append((over, left))
+        order = draw(st.sampled_from(list(permutations((signature.columns, over)))))
+        via = "m" if over == "m" and draw(st.integers(0, 3)) == 0 else None
+        if signature.row_grouped and draw(st.integers(0, 4)):
+            order = ("e", *order)
+        right = build.access(f"w{number}", Role.INPUT, dtype, order, via)
+        result = build.result(domain_of(signature))
+        build.body.append(Contract(result, over, left, right, build.span()))
+
+
+def _epilogue(build: _Builder, signature: Signature) -> None:
+    draw = build.draw
+    domain = ("e", signature.rows, signature.columns)
+    for number in range(draw(st.integers(0, 5))):
+        match draw(st.integers(0, 3)):
+            case 0:
+                dims = tuple(dim for dim in domain if draw(st.booleans()))
+                via = "m" if "m" in dims and draw(st.integers(0, 3)) == 0 else None
+                dtype = draw(st.sampled_from(FLOATS))
+                access = build.access(f"b{number}", Role.INPUT, dtype, dims, via)
+                build.body.append(Load(build.result(dims), access, build.span()))
+            case 1:
+                # Representable in f32, as the language's own constants are after rounding.
+                literal = draw(st.floats(-8, 8, width=32))
+                build.body.append(Constant(build.result(()), literal, build.span()))
+            case _:
+                apply(build, draw(st.sampled_from(Function)))
+
+
+def apply(build: _Builder, function: Function, first: Value | None = None) -> Value:
+    """Append ``function`` of drawn values, the first of them ``first`` if given."""
+    count = function.arity - (first is not None)
+    drawn = [build.draw(st.sampled_from(build.values)) for _ in range(count)]
+    operands = (*(() if first is None else (first,)), *drawn)
+    dims = tuple(dict.fromkeys(dim for value in operands for dim in value.dims))
+    result = build.result(dims)
+    build.body.append(Apply(result, function, operands, build.span()))
+    return result
+
+
+def _stores(build: _Builder, signature: Signature, contracted: list[Value]) -> None:
+    draw = build.draw
+    for number in range(draw(st.integers(1, 2))):
+        value = draw(st.sampled_from(contracted))
+        if draw(st.booleans()):
+            value = apply(build, draw(st.sampled_from((Function.ADD, Function.MUL))), value)
+        accumulate = draw(st.integers(0, 2)) == 0
+        via = "m" if signature.row_grouped and draw(st.integers(0, 3)) == 0 else None
+        dtype = DType.F32 if accumulate and via else draw(st.sampled_from(FLOATS))
+        role = Role.ACCUMULATED if accumulate else Role.OUTPUT
+        access = build.access(f"y{number}", role, dtype, domain_of(signature), via)
+        build.body.append(Store(value, access, accumulate, build.span()))
+
+
+@st.composite
+def schedules(
+    draw: st.DrawFn, *, row_grouped: bool = True, largest: int = 64, deterministic: bool = False
+) -> Schedule:
+    """A schedule that the portable path takes, with tiles up to ``largest`` in either direction."""
+    swap = draw(st.booleans())
+    row_step, column_step = (8, 16) if swap else (16, 8)
+    rows = row_step * draw(st.integers(1, largest // row_step))
+    columns = column_step * draw(st.integers(1, largest // column_step))
+    tails: list[int] = []
+    if row_grouped and rows > row_step:
+        heights = st.integers(1, rows // row_step - 1).map(lambda step: step * row_step)
+        tails = sorted(draw(st.sets(heights, max_size=3)), reverse=True)
+    longest = not deterministic and draw(st.booleans())
+    return Schedule(
+        tile=TileShape(rows, columns, 16 * draw(st.integers(1, 4))),
+        tails=tuple(tails),
+        swap_ab=swap,
+        stages=draw(st.integers(2, 4)),
+        consumers=draw(st.sampled_from((1, 2))),
+        persistent=draw(st.sampled_from(Persistence)),
+        order=ExpertOrder.LONGEST if longest and row_grouped else ExpertOrder.INDEX,
+        raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),
+        fuse_rows=draw(st.integers(0, rows)) if row_grouped else 0,
+        split_k=draw(st.integers(1, 3)),
+    )
+
+
+@st.composite
+def scheduled_kernels(draw: st.DrawFn, source: Source | None = None) -> ScheduledKernel:
+    """A kernel with a schedule and target, before it is cut into tiles."""
+    kernel = draw(moe_kernels(source=source))
+    schedule = draw(schedules(row_grouped=kernel.signature.row_grouped))
+    target = draw(st.sampled_from(sorted(TARGETS)))
+    return ScheduledKernel(kernel.signature, target, schedule, kernel.body, kernel.source)
+
+
+@st.composite
+def tile_kernels(draw: st.DrawFn, source: Source | None = None) -> TileKernel:
+    """A kernel of the tile level."""
+    chosen = draw(scheduled_kernels(source))
+    return build_tile(chosen.kernel, chosen.schedule, TARGETS[chosen.target])
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> Module:
+    """A module of one kernel at any built-in level, with or without its source text."""
+    source = draw(sources)
+    level = draw(st.sampled_from(("moe", "scheduled", "tile")))
+    kinds: dict[str, st.SearchStrategy[Any]] = {
+        "moe": moe_kernels(source=source),
+        "scheduled": scheduled_kernels(source),
+        "tile": tile_kernels(source),
+    }
+    kernel = draw(kinds[level])
+    return Module(level, (kernel,), source)
