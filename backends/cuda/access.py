@@ -1,0 +1,42 @@
+"""Which tensors of a call can be accessed 16 bytes at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.abi import AccessModes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moedsl.arrays import ArrayView
+    from moedsl.ir.moe import Signature
+
+VECTOR_BYTES = 16
+
+
+def every_vector(signature: Signature) -> AccessModes:
+    """The modes of contiguous, aligned tensors: what is compiled before any call."""
+    return AccessModes(frozenset(t.name for t in signature.tensors if len(t.dims) > 1))
+
+
+def access_modes(signature: Signature, arrays: Mapping[str, ArrayView]) -> AccessModes:
+    """The modes of a call's tensors; the rule is that of :class:`AccessModes`."""
+    return AccessModes(
+        frozenset(
+            name for name in every_vector(signature).vector if vector_obstacle(arrays[name]) is None
+        )
+    )
+
+
+def vector_obstacle(view: ArrayView) -> str | None:
+    """Why the array cannot be accessed 16 bytes at a time, or None if it can."""
+    unit = VECTOR_BYTES // view.dtype.bytes
+    *outer, (columns, inner) = zip(view.shape, view.strides, strict=True)
+    if columns > 1 and inner != 1:
+        return f"its innermost stride is {inner} elements, not 1"
+    if view.pointer % VECTOR_BYTES:
+        return f"its address {view.pointer:#x} is no multiple of {VECTOR_BYTES}"
+    if any(extent > 1 and stride % unit for extent, stride in outer):
+        return f"its strides {view.strides} are not all multiples of {unit} elements but the last"
+    return None

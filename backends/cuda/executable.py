@@ -1,0 +1,123 @@
+"""A tile kernel on GPUs: compiled once for each set of access modes, resident once a device."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emit import generate
+
+from moedsl.backend import PerformanceWarning
+from moedsl.backends.cuda.access import access_modes, every_vector, vector_obstacle
+from moedsl.backends.cuda.driver import current, gpu, is_capturing
+from moedsl.backends.cuda.launch import BoundLaunch, make_resident
+from moedsl.backends.cuda.nvrtc import compile_cubin
+from moedsl.source.diagnostic import UnavailableError
+from moedsl.target import TARGETS
+
+if TYPE_CHECKING:
+    from moedsl.backend import Call
+    from moedsl.backends.cuda.abi import AccessModes, GeneratedKernel
+    from moedsl.backends.cuda.driver import Gpu
+    from moedsl.backends.cuda.launch import Resident
+    from moedsl.backends.cuda.nvrtc import Binary
+    from moedsl.ir.tile import TileKernel
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel compiled for one set of access modes."""
+
+    modes: AccessModes
+    generated: GeneratedKernel
+    binary: Binary
+
+
+class CudaExecutable:
+    """All variants of one tile kernel. Safe to use from several threads."""
+
+    def __init__(self, kernel: TileKernel) -> None:
+        self.kernel = kernel
+        self._lock = Lock()
+        self._variants: dict[AccessModes, Variant] = {}
+        self._residents: dict[tuple[AccessModes, int], Resident] = {}
+        self._warned: set[str] = set()
+
+    def variant(self, modes: AccessModes | None = None) -> Variant:
+        """The variant for ``modes`` (None: vector access everywhere), compiled if need be.
+
+        Needs no GPU. Raises UnavailableError without NVRTC.
+        """
+        modes = modes or every_vector(self.kernel.signature)
+        with self._lock:
+            if modes not in self._variants:
+                generated = generate(self.kernel, modes)
+                binary = compile_cubin(generated.source, generated.entry, self.kernel.target)
+                self._variants[modes] = Variant(modes, generated, binary)
+            return self._variants[modes]
+
+    def prepare(self, call: Call) -> None:
+        """Compile, load and allocate for calls like this one."""
+        self.bind(call)
+
+    def launch(self, call: Call) -> None:
+        """Launch on the call's stream; None means the default stream."""
+        views = [call.arrays[tensor.name] for tensor in self.kernel.signature.tensors]
+        self.bind(call)([view.pointer for view in (*views, call.offs)], call.stream or 0)
+
+    def bind(self, call: Call) -> BoundLaunch:
+        """A launch for all calls whose arrays differ from these in address only, not modulo 16.
+
+        Raises UnavailableError where the kernel cannot run on the arrays' device, or is not ready
+        and the call's stream is being captured.
+        """
+        assert call.offs.device is not None
+        device, stream = gpu(call.offs.device), call.stream or 0
+        modes = access_modes(self.kernel.signature, call.arrays)
+        self._warn(modes, call)
+        with current(device):
+            capturing = is_capturing(stream)
+        resident = self._resident(modes, device, capturing=capturing)
+        bound = BoundLaunch(resident, self.kernel.signature, call)
+        if not capturing:
+            bound.reserve(stream)
+        return bound
+
+    def _resident(self, modes: AccessModes, device: Gpu, *, capturing: bool) -> Resident:
+        key = modes, device.ordinal
+        if key not in self._residents:
+            if capturing:
+                raise UnavailableError(
+                    f"'{self.kernel.signature.name}' is not ready for these arrays and cannot "
+                    "become so while their stream is being captured into a graph",
+                    help="before the capture, call warmup(...) with arrays like these",
+                )
+            self._check_device(device)
+            variant = self.variant(modes)
+            with self._lock:
+                if key not in self._residents:
+                    self._residents[key] = make_resident(variant.generated, variant.binary, device)
+        return self._residents[key]
+
+    def _check_device(self, device: Gpu) -> None:
+        target, here = TARGETS[self.kernel.target], device.target
+        major = target.capability // 10
+        if here is None or not here.schedule_covers(target.sm) or device.capability[0] != major:
+            raise UnavailableError(
+                f"a kernel compiled for {target.sm} does not run on {device.name} "
+                f"(compute capability {'.'.join(map(str, device.capability))})",
+                help=f"compile(target={here.sm!r})" if here else "use a GPU of sm_80 or newer",
+            )
+
+    def _warn(self, modes: AccessModes, call: Call) -> None:
+        vector = every_vector(self.kernel.signature).vector
+        for name in sorted(vector - modes.vector - self._warned):
+            self._warned.add(name)
+            warnings.warn(
+                f"'{name}' is accessed one element at a time, which is slow: "
+                f"{vector_obstacle(call.arrays[name])}; allocate it with padded rows, or copy it",
+                PerformanceWarning,
+                stacklevel=2,
+            )
