@@ -1,0 +1,148 @@
+"""The argument struct, and how other parts of the unit name what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.abi import (
+    ArgumentField,
+    IndexExtent,
+    OffsetsPointer,
+    TensorPointer,
+    TensorStride,
+    WorkspacePart,
+    WorkspacePointer,
+)
+from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.ir.core import Compute, DType, IndexKind, Role
+from moedsl.ir.schedule import Persistence
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.abi import ArgumentSource
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import GpuKernel
+    from moedsl.ir.core import Access, Coordinate, Tensor
+
+_TYPES = {DType.BF16: "moe::bf16", DType.F16: "moe::f16", DType.F32: "float", DType.I32: "int"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The struct's fields in order, each with its C declaration and comment."""
+
+    fields: tuple[ArgumentField, ...]
+    declarations: tuple[tuple[str, str], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the struct."""
+        return 8 * len(self.fields)
+
+
+def element_type(dtype: DType) -> str:
+    """The C type of a tensor's elements."""
+    return _TYPES[dtype]
+
+
+def factor_type(kernel: GpuKernel) -> str:
+    """The C type of factors in shared memory."""
+    match kernel.signature.compute:
+        case Compute.TF32:
+            return "moe::tf32"
+        case Compute.F32:
+            return "float"
+        case Compute.F16:
+            return "moe::f16"
+        case Compute.BF16:
+            return "moe::bf16"
+
+
+def pointer(tensor: str) -> str:
+    """The address of a tensor's element 0."""
+    return f"arguments.{identifier(tensor)}_ptr"
+
+
+def stride(tensor: str, dim: int) -> str:
+    """Elements between neighbours along one dimension."""
+    return f"arguments.{identifier(tensor)}_stride{dim}"
+
+
+def extent(kernel: GpuKernel, index: str) -> str:
+    """The extent of an index that is not ragged, as an int."""
+    known = kernel.signature.index(index).extent
+    if known is not None:
+        return f"{identifier(index)}_extent"
+    return f"static_cast<int>(arguments.{identifier(index)}_extent)"
+
+
+def mapped(coordinate: Coordinate, at: str) -> str:
+    """The position that a coordinate selects where its index stands at ``at``."""
+    if coordinate.via is None:
+        return at
+    return f"moe::global_load({pointer(coordinate.via)} + {at} * {stride(coordinate.via, 0)})"
+
+
+def offset(access: Access, at: dict[str, str]) -> str:
+    """Elements from element 0 to where the indices of ``at`` stand; the others stand at 0."""
+    terms = [
+        f"{mapped(coordinate, at[coordinate.index])} * {stride(access.tensor, dim)}"
+        for dim, coordinate in enumerate(access.coordinates)
+        if coordinate.index in at
+    ]
+    return " + ".join(terms) if terms else "0"
+
+
+def argument_struct(kernel: GpuKernel) -> Arguments:
+    """Every tensor with its strides, dynamic extents, ``offs`` and the workspace."""
+    signature, schedule = kernel.signature, kernel.schedule
+    sources: list[tuple[str, str, str, ArgumentSource]] = []
+    for tensor in signature.tensors:
+        name = identifier(tensor.name)
+        constant = "const " if tensor.role is Role.INPUT else ""
+        declared = f"{constant}{element_type(tensor.dtype)}* {name}_ptr"
+        sources.append(
+            (f"{name}_ptr", declared, _shape(kernel, tensor), TensorPointer(tensor.name))
+        )
+        for dim, index in enumerate(tensor.dims):
+            name_of = f"{name}_stride{dim}"
+            comment = f"elements along {identifier(index)}"
+            sources.append(
+                (name_of, f"moe::i64 {name_of}", comment, TensorStride(tensor.name, dim))
+            )
+    for index in signature.dynamic:
+        name = f"{identifier(index.name)}_extent"
+        sources.append((name, f"moe::i64 {name}", "", IndexExtent(index.name)))
+    comment = f"i32[{signature.expert_count}], where each expert's rows end"
+    sources.append(("offs", "const int* offs", comment, OffsetsPointer()))
+    if schedule.persistent is Persistence.DYNAMIC:
+        part = WorkspacePointer(WorkspacePart.COUNTER)
+        sources.append(("counter", "int* counter", "i32[2], zero between launches", part))
+    if schedule.split_k > 1:
+        part = WorkspacePointer(WorkspacePart.SEMAPHORES)
+        sources.append(("semaphores", "int* semaphores", "i32[tiles], zero between launches", part))
+        part = WorkspacePointer(WorkspacePart.PARTIALS)
+        shape = f"f32[tiles, {schedule.split_k} parts, {kernel.resources.sums_count} sums, tile]"
+        sources.append(("partials", "float* partials", shape, part))
+    fields = tuple(
+        ArgumentField(name, source, 8 * place) for place, (name, _, _, source) in enumerate(sources)
+    )
+    return Arguments(fields, tuple((declared, comment) for _, declared, comment, _ in sources))
+
+
+def emit_arguments(writer: Writer, arguments: Arguments) -> None:
+    """The struct's definition."""
+    with writer.block("struct Arguments", "};"):
+        for declared, comment in arguments.declarations:
+            writer.line(f"{declared};" + (f"  // {comment}" if comment else ""))
+
+
+def _shape(kernel: GpuKernel, tensor: Tensor) -> str:
+    dims = []
+    for name in tensor.dims:
+        index = kernel.signature.index(name)
+        shown = identifier(name)
+        if index.kind is IndexKind.FIXED:
+            shown += f"={index.extent}"
+        dims.append(shown)
+    return f"{tensor.dtype}[{', '.join(dims)}]"

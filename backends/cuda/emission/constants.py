@@ -1,0 +1,124 @@
+"""The schedule as constants: sizes, shared memory, the order of tiles, warp grids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emission.arguments import factor_type
+from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.ir.core import IndexKind
+from moedsl.ir.schedule import Along, ExpertOrder
+from moedsl.work import fuse_window
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import GpuKernel
+
+_MOST_RASTER = 1 << 15
+"""Groups beyond any count of tiles; keeps 32-bit arithmetic on item numbers from overflowing."""
+
+
+def emit_constants(writer: Writer, kernel: GpuKernel) -> None:
+    """Constants that every other part of the unit uses."""
+    signature, shared = kernel.signature, kernel.resources.shared
+    for index in signature.indices:
+        if index.kind is IndexKind.FIXED:
+            writer.line(f"constexpr int {identifier(index.name)}_extent = {index.extent};")
+    writer.lines(
+        "",
+        f"constexpr int kThreads = {kernel.resources.threads};",
+        f"constexpr int kBlocks = {kernel.resources.blocks};  // resident on one SM",
+        f"constexpr int kStages = {kernel.schedule.stages};",
+        f"constexpr int kStageDepth = {kernel.schedule.tile.depth};",
+        f"constexpr int kSplits = {kernel.schedule.split_k};",
+        f"constexpr int kVector = {kernel.epilogue.vector};  // columns of a thread at a time",
+        "",
+        "// Shared memory, in bytes from its start.",
+        f"constexpr moe::u32 kStageBytes = {shared.stage_bytes};",
+        f"constexpr moe::u32 kStaging = {shared.staging_at};",
+        f"constexpr moe::u32 kStagingBytes = {shared.staging_bytes};  // of one warp",
+        f"constexpr moe::u32 kRing = {shared.ring_at};  // tiles in flight",
+        f"constexpr int kRingSlots = {shared.ring_slots};",
+        f"constexpr moe::u32 kScratch = {shared.scratch_at};",
+        "",
+    )
+
+
+def emit_order(writer: Writer, kernel: GpuKernel) -> None:
+    """What moe::Plan and moe::Walk need to know of the schedule."""
+    signature, schedule, shared = kernel.signature, kernel.schedule, kernel.resources.shared
+    counts_tiles = schedule.fuse_rows > 0 and schedule.split_k > 1 and signature.row_grouped
+    raster = schedule.raster
+    longest = schedule.order is ExpertOrder.LONGEST and signature.row_grouped
+    flags = {
+        "kRowGrouped": signature.row_grouped,
+        "kLongest": longest,
+        "kAlongRows": raster.along is Along.ROWS,
+        "kSerpentine": raster.serpentine,
+        "kCountTiles": counts_tiles,
+    }
+    numbers = {
+        "kExperts": signature.expert_count,
+        "kThreads": kernel.resources.threads,
+        "kTileRows": schedule.tile.rows,
+        "kTileColumns": schedule.tile.columns,
+        "kSplits": schedule.split_k,
+        "kFuseRows": schedule.fuse_rows if signature.row_grouped else 0,
+        "kFuseWindow": fuse_window(schedule),
+        "kRasterGroup": min(raster.group, _MOST_RASTER),
+        "kSortSlots": shared.sort_slots,
+    }
+    places = {
+        "kTickets": shared.tickets_at,
+        "kScratch": shared.scratch_at,
+        "kStarts": shared.starts_at,
+        "kItemEnds": shared.item_ends_at,
+        "kOrder": shared.order_at,
+        "kTileNumbers": shared.tile_numbers_at,
+    }
+    persistence = f"moe::Persistence::k{schedule.persistent.value.capitalize()}"
+    writer.line("// The order of work.")
+    with writer.block("struct Order", "};"):
+        for name, flag in flags.items():
+            writer.line(f"static constexpr bool {name} = {str(flag).lower()};")
+        for name, number in numbers.items():
+            writer.line(f"static constexpr int {name} = {number};")
+        writer.line(f"static constexpr moe::Persistence kPersistence = {persistence};")
+        for name, place in places.items():
+            writer.line(f"static constexpr moe::u32 {name} = {place};")
+        writer.line()
+        writer.line("// Rows that are computed for a tile of which `rows` are there.")
+        with writer.block("static MOE_DEVICE int height(int rows)"):
+            for height in sorted(schedule.heights)[:-1]:
+                writer.line(f"if (rows <= {height}) return {height};")
+            writer.line(f"return {schedule.tile.rows};")
+    writer.line()
+
+
+def emit_tiles(writer: Writer, kernel: GpuKernel) -> None:
+    """The type of each buffer, and the warp grid of each height."""
+    element = factor_type(kernel)
+    for pipeline in kernel.pipelines:
+        for buffer in pipeline.buffers:
+            shape = f"{buffer.positions}, {buffer.depth}, {str(buffer.depth_inner).lower()}"
+            writer.line(f"using {buffer.name}_tile = moe::OperandTile<{element}, {shape}>;")
+    columns = kernel.schedule.tile.columns
+    writer.lines(
+        "",
+        "// How the warps share a tile, by its height.",
+        "template <int kHeight>",
+        "struct Warps;",
+        "",
+    )
+    for layout in kernel.resources.layouts:
+        with writer.block(f"template <>\nstruct Warps<{layout.height}>", "};"):
+            writer.lines(
+                f"static constexpr int kAcross = {layout.columns};",
+                f"static constexpr int kRows = {layout.height // layout.rows};",
+                f"static constexpr int kColumns = {columns // layout.columns};",
+            )
+            with writer.block("static MOE_DEVICE int row()"):
+                writer.line("return moe::warp_index() / kAcross * kRows;")
+            with writer.block("static MOE_DEVICE int column()"):
+                writer.line("return moe::warp_index() % kAcross * kColumns;")
+        writer.line()

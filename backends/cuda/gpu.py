@@ -1,0 +1,173 @@
+"""The ``gpu`` dialect: roles, memory and pipelines of one CTA.
+
+A kernel's body is one :class:`TileLoop`, which runs for every tile that the CTA takes. In it
+stand pipelines, each a loop over stages of depth, then, with split_k, :class:`JoinParts`, and last
+the epilogue. Buffers are named places in a stage of shared memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from moedsl.backends.cuda.abi import AccessMode
+from moedsl.ir.core import Access, Value
+from moedsl.ir.elementwise import Apply, Constant, Load, Store
+from moedsl.ir.module import register_dialect
+from moedsl.ir.moe import Signature
+from moedsl.ir.schedule import Persistence, Schedule
+from moedsl.lower.resources import Resources
+from moedsl.source.span import NOWHERE, Source, Span
+
+
+class Side(StrEnum):
+    """Which positions of the output an operand holds."""
+
+    ROWS = "rows"
+    COLUMNS = "columns"
+
+
+class CopyWay(StrEnum):
+    """VECTOR: asynchronous, 16 bytes each; MAPPED: the same, lines found through an i32 map;
+    ELEMENT: through registers, one element at a time, any strides and maps.
+    """
+
+    VECTOR = "vector"
+    MAPPED = "mapped"
+    ELEMENT = "element"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One operand's part of a stage: ``positions`` × ``depth`` elements at byte ``offset``.
+
+    Lines are positions if ``depth_inner``, else steps of depth; 16-byte chunks of a line are
+    swizzled over the banks.
+    """
+
+    name: str
+    side: Side
+    positions: int
+    depth: int
+    depth_inner: bool
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Bring the next stage of ``access`` into ``buffer``; what lies outside the tensor is zero."""
+
+    access: Access
+    buffer: str
+    way: CopyWay = CopyWay.ELEMENT
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyAdd:
+    """Add the product of two buffers to the pipeline's result ``sum``, in every warp."""
+
+    sum: str
+    rows: str
+    columns: str
+    span: Span = NOWHERE
+
+
+PipelineOp = Copy | MultiplyAdd
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Sum over index ``over`` in stages of ``depth``: copies run ahead of the products.
+
+    ``results`` are the sums, f32 tiles kept in registers.
+    """
+
+    results: tuple[Value, ...]
+    over: str
+    depth: int
+    buffers: tuple[Buffer, ...]
+    body: tuple[PipelineOp, ...]
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class JoinParts:
+    """Leave ``operands`` as one of ``parts`` partial sums in the workspace.
+
+    The CTA that is last to do so goes on with the sums over all parts; the others skip the
+    epilogue.
+    """
+
+    operands: tuple[Value, ...]
+    parts: int
+    span: Span = NOWHERE
+
+
+EpilogueOp = Load | Constant | Apply | Store
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """Take the sums through shared memory, ``staged_rows`` at a time in each warp.
+
+    A thread then runs ``body`` on ``vector`` consecutive columns of one row.
+    """
+
+    staged_rows: int
+    vector: int
+    body: tuple[EpilogueOp, ...]
+    span: Span = NOWHERE
+
+
+TileOp = Pipeline | JoinParts | Epilogue
+
+
+@dataclass(frozen=True, slots=True)
+class TileLoop:
+    """Run ``body`` for every tile of this CTA; the pipelines stay full from tile to tile."""
+
+    persistent: Persistence
+    stages: int
+    body: tuple[TileOp, ...]
+    span: Span = NOWHERE
+
+
+GpuOp = TileLoop | Pipeline | Copy | MultiplyAdd | JoinParts | Epilogue
+
+
+@dataclass(frozen=True)
+class GpuKernel:
+    """A kernel for one SM. ``vector`` names the tensors that allow 16-byte access, sorted."""
+
+    signature: Signature
+    target: str
+    schedule: Schedule
+    vector: tuple[str, ...]
+    resources: Resources
+    body: tuple[TileLoop, ...]
+    source: Source | None = None
+
+    @property
+    def loop(self) -> TileLoop:
+        """The only operation of the body."""
+        return self.body[0]
+
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        """The loop's pipelines, in order."""
+        return tuple(op for op in self.loop.body if isinstance(op, Pipeline))
+
+    @property
+    def epilogue(self) -> Epilogue:
+        """The loop's epilogue."""
+        epilogue = self.loop.body[-1]
+        assert isinstance(epilogue, Epilogue)
+        return epilogue
+
+    def access(self, tensor: str) -> AccessMode:
+        """How ``tensor`` may be accessed."""
+        return AccessMode.VECTOR if tensor in self.vector else AccessMode.ELEMENT
+
+
+register_dialect("gpu", GpuOp, GpuKernel)

@@ -1,0 +1,79 @@
+"""Turn multiplications into pipelines and everything behind them into one epilogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.gpu import (
+    Buffer,
+    Copy,
+    Epilogue,
+    GpuKernel,
+    JoinParts,
+    MultiplyAdd,
+    Pipeline,
+    Side,
+    TileLoop,
+    TileOp,
+)
+from moedsl.ir.elementwise import Store
+from moedsl.ir.tile import Multiply
+from moedsl.lower.resources import STAGED_ROWS, resources
+from moedsl.target import TARGETS
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.abi import AccessModes
+    from moedsl.ir.core import Access
+    from moedsl.ir.tile import TileKernel
+
+
+def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
+    """``kernel`` as a tile loop. Copies are element by element and buffers unplaced."""
+    multiplies = [op for op in kernel.body if isinstance(op, Multiply)]
+    pipelines = [_pipeline(kernel, op, number) for number, op in enumerate(multiplies)]
+    elementwise = tuple(op for op in kernel.body if not isinstance(op, Multiply))
+    body: list[TileOp] = list(pipelines)
+    if kernel.schedule.split_k > 1:
+        sums = tuple(value for op in pipelines for value in op.results)
+        body.append(JoinParts(sums, kernel.schedule.split_k))
+    stored = [
+        kernel.signature.tensor(op.access.tensor).dtype.bytes
+        for op in elementwise
+        if isinstance(op, Store)
+    ]
+    body.append(Epilogue(STAGED_ROWS, 16 // min(stored), elementwise))
+    return GpuKernel(
+        signature=kernel.signature,
+        target=kernel.target,
+        schedule=kernel.schedule,
+        vector=tuple(sorted(access.vector)),
+        resources=resources(kernel, TARGETS[kernel.target]),
+        body=(TileLoop(kernel.schedule.persistent, kernel.schedule.stages, tuple(body)),),
+        source=kernel.source,
+    )
+
+
+def _pipeline(kernel: TileKernel, op: Multiply, number: int) -> Pipeline:
+    tile = kernel.schedule.tile
+    buffers = [Buffer(f"rows{number}", Side.ROWS, tile.rows, tile.depth, True)]
+    copies = [Copy(op.rows, buffers[0].name, span=op.span)]
+    products = []
+    for position, (result, columns) in enumerate(zip(op.results, op.columns, strict=True)):
+        name = f"columns{number}_{position}"
+        buffers.append(Buffer(name, Side.COLUMNS, tile.columns, tile.depth, True))
+        copies.append(Copy(columns, name, span=op.span))
+        products.append(MultiplyAdd(result.name, buffers[0].name, name, op.span))
+    oriented = tuple(
+        Buffer(b.name, b.side, b.positions, b.depth, _depth_inner(kernel, c.access, op.over))
+        for b, c in zip(buffers, copies, strict=True)
+    )
+    return Pipeline(op.results, op.over, tile.depth, oriented, (*copies, *products), op.span)
+
+
+def _depth_inner(kernel: TileKernel, access: Access, over: str) -> bool:
+    """Whether depth is the later of the operand's two dimensions, so usually contiguous."""
+    signature = kernel.signature
+    depth = access.position(over)
+    others = [access.position(index) for index in (signature.rows, signature.columns)]
+    positions = [position for position in others if position is not None]
+    return depth is not None and all(depth > position for position in positions)

@@ -1,0 +1,301 @@
+// The work plan on the device: from `offs` to the sequence of tiles, as moedsl/work.py defines it.
+//
+// `Order` is the schedule as constants. In shared memory lie the packed start of every expert, for
+// every position of the order the number of items up to it, and a ring of the tiles in flight.
+
+namespace moe {
+
+struct alignas(16) Tile {
+    int expert;  // -1 behind the last tile
+    int start;   // packed position of the expert's first row
+    int count;   // rows of the expert
+    int row;     // first row, counted from the first of the output's rows for this expert
+    int rows;    // rows that are really there
+    int height;  // rows that are computed
+    int column;
+    int split;
+    int number;  // of this output tile among all; the same in every split of it
+    int unused[3];
+};
+
+enum class Persistence { kStatic, kDynamic, kOff };
+
+MOE_DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+MOE_DEVICE int lesser(int a, int b) { return a < b ? a : b; }
+
+// Sum of the values of lower threads. `scratch` is i32[33] in shared memory; all threads call.
+template <int kThreads>
+MOE_DEVICE int exclusive_sum_cta(int value, u32 scratch) {
+    int sum = value;
+    for (int distance = 1; distance < 32; distance *= 2) {
+        const int below = shuffle_up(sum, distance);
+        if (lane_index() >= distance) sum += below;
+    }
+    sync_cta();
+    if (lane_index() == 31) shared_store(scratch + warp_index() * 4, sum);
+    sync_cta();
+    int before = 0;
+    for (int warp = 0; warp < warp_index(); ++warp) before += shared_load<int>(scratch + warp * 4);
+    return before + sum - value;
+}
+
+template <class Order>
+struct Plan {
+    int row_tiles;  // of every expert; of k-grouped kernels only
+    int column_tiles;
+    int items;
+    int columns;
+    int rows;
+
+    static MOE_DEVICE int start_of(int expert) {
+        return shared_load<int>(Order::kStarts + expert * 4);
+    }
+    static MOE_DEVICE int count_of(int expert) { return start_of(expert + 1) - start_of(expert); }
+    static MOE_DEVICE int items_through(int position) {
+        return shared_load<int>(Order::kItemEnds + position * 4);
+    }
+    static MOE_DEVICE int expert_at(int position) {
+        if constexpr (Order::kLongest) return shared_load<int>(Order::kOrder + position * 4);
+        return position;
+    }
+    static MOE_DEVICE bool small(int count) { return count > 0 && count <= Order::kFuseRows; }
+
+    // Items that `expert` leads: none if it is empty or shares those of a lower one.
+    MOE_DEVICE int items_of(int expert) const {
+        const int count = count_of(expert);
+        if (Order::kFuseRows > 0 && small(count)) {
+            const int window = expert - expert % Order::kFuseWindow;
+            for (int other = window; other < expert; ++other) {
+                if (small(count_of(other))) return 0;
+            }
+        }
+        return ceil_div(count, Order::kTileRows) * column_tiles * Order::kSplits;
+    }
+
+    // Experts by falling count, ties by number: a bitonic sort of (count, number).
+    MOE_DEVICE void sort_experts() const {
+        constexpr int kSlots = Order::kSortSlots;
+        for (int i = thread_index(); i < kSlots; i += Order::kThreads) {
+            shared_store(Order::kOrder + i * 4, i);
+        }
+        for (int size = 2; size <= kSlots; size *= 2) {
+            for (int distance = size / 2; distance > 0; distance /= 2) {
+                sync_cta();
+                for (int pair = thread_index(); pair < kSlots / 2; pair += Order::kThreads) {
+                    const int low = pair / distance * distance * 2 + pair % distance;
+                    const int a = shared_load<int>(Order::kOrder + low * 4);
+                    const int b = shared_load<int>(Order::kOrder + (low + distance) * 4);
+                    if (before(b, a) == ((low & size) == 0)) {
+                        shared_store(Order::kOrder + low * 4, b);
+                        shared_store(Order::kOrder + (low + distance) * 4, a);
+                    }
+                }
+            }
+        }
+        sync_cta();
+    }
+
+    static MOE_DEVICE bool before(int a, int b) {
+        const int count_a = a < Order::kExperts ? count_of(a) : -1;
+        const int count_b = b < Order::kExperts ? count_of(b) : -1;
+        return count_a > count_b || (count_a == count_b && a < b);
+    }
+
+    // All threads call. `row_count` is the extent of the output's rows if they are not ragged.
+    MOE_DEVICE void build(const int* offs, int row_count, int column_count) {
+        rows = row_count;
+        columns = column_count;
+        row_tiles = Order::kRowGrouped ? 0 : ceil_div(rows, Order::kTileRows);
+        column_tiles = ceil_div(columns, Order::kTileColumns);
+        for (int e = thread_index(); e <= Order::kExperts; e += Order::kThreads) {
+            shared_store(Order::kStarts + e * 4, e == 0 ? 0 : global_load(offs + e - 1));
+        }
+        sync_cta();
+        if constexpr (!Order::kRowGrouped) {
+            items = Order::kExperts * row_tiles * column_tiles * Order::kSplits;
+            return;
+        }
+        if constexpr (Order::kLongest) sort_experts();
+        constexpr int kRun = (Order::kExperts + Order::kThreads - 1) / Order::kThreads;
+        const int first = lesser(thread_index() * kRun, Order::kExperts);
+        const int last = lesser(first + kRun, Order::kExperts);
+        int mine = 0;
+        for (int position = first; position < last; ++position) mine += items_of(expert_at(position));
+        int end = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
+        for (int position = first; position < last; ++position) {
+            end += items_of(expert_at(position));
+            shared_store(Order::kItemEnds + position * 4, end);
+        }
+        if constexpr (Order::kCountTiles) number_tiles(first, last);
+        sync_cta();
+        items = items_through(Order::kExperts - 1);
+    }
+
+    // Output tiles before each expert; needed where several of them share an item.
+    MOE_DEVICE void number_tiles(int first, int last) const {
+        int mine = 0;
+        for (int e = first; e < last; ++e) mine += ceil_div(count_of(e), Order::kTileRows);
+        int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
+        for (int e = first; e < last; ++e) {
+            shared_store(Order::kTileNumbers + e * 4, before * column_tiles);
+            before += ceil_div(count_of(e), Order::kTileRows);
+        }
+    }
+
+    // First position whose items reach beyond `item`.
+    static MOE_DEVICE int position_of(int item) {
+        int low = 0;
+        int high = Order::kExperts - 1;
+        while (low < high) {
+            const int middle = (low + high) / 2;
+            if (items_through(middle) > item) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        return low;
+    }
+};
+
+// Walks the tiles of the items that this CTA takes. All threads walk alike.
+template <class Order>
+struct Walk {
+    const Plan<Order>& plan;
+    int* counter;  // of items handed out, then of CTAs that have left; both zero between launches
+    int item;
+    int ticket;  // of thread 0
+    int turn;
+    int member;  // expert whose tile comes next, or -1 to take an item
+    int row_tile;
+    int column_tile;
+    int split;
+    int number;
+
+    MOE_DEVICE Walk(const Plan<Order>& the_plan, int* the_counter)
+        : plan(the_plan), counter(the_counter), item(cta_index()), ticket(cta_index()), turn(0),
+          member(-1), row_tile(0), column_tile(0), split(0), number(0) {}
+
+    MOE_DEVICE int take_item() {
+        if constexpr (Order::kPersistence == Persistence::kDynamic) {
+            const u32 slot = Order::kTickets + turn * 4;
+            if (thread_index() == 0) shared_store(slot, ticket);
+            sync_cta();
+            const int taken = shared_load<int>(slot);
+            turn ^= 1;
+            if (thread_index() == 0 && taken < plan.items) {
+                ticket = atomic_add(counter, 1) + cta_count();
+            }
+            return taken;
+        }
+        const int taken = item;
+        item = Order::kPersistence == Persistence::kStatic ? item + cta_count() : plan.items;
+        return taken;
+    }
+
+    // Row tile and column tile of the `place`-th of `row_tiles` x `column_tiles` tiles.
+    MOE_DEVICE void raster(int place, int row_tiles, int column_tiles) {
+        const int along = Order::kAlongRows ? row_tiles : column_tiles;
+        const int across = Order::kAlongRows ? column_tiles : row_tiles;
+        const int group = place / (Order::kRasterGroup * across);
+        const int within = place - group * Order::kRasterGroup * across;
+        const int width = lesser(Order::kRasterGroup, along - group * Order::kRasterGroup);
+        const int step = within / width;
+        int offset = within - step * width;
+        if (Order::kSerpentine && step % 2) offset = width - 1 - offset;
+        const int position = group * Order::kRasterGroup + offset;
+        row_tile = Order::kAlongRows ? position : step;
+        column_tile = Order::kAlongRows ? step : position;
+    }
+
+    // False behind the last item.
+    MOE_DEVICE bool open_item() {
+        const int taken = take_item();
+        if (taken >= plan.items) return false;
+        if constexpr (Order::kRowGrouped) {
+            const int position = Plan<Order>::position_of(taken);
+            const int place = taken - (position ? Plan<Order>::items_through(position - 1) : 0);
+            member = Plan<Order>::expert_at(position);
+            split = place % Order::kSplits;
+            raster(place / Order::kSplits, ceil_div(Plan<Order>::count_of(member), Order::kTileRows),
+                   plan.column_tiles);
+            number = taken / Order::kSplits;
+        } else {
+            const int each = plan.row_tiles * plan.column_tiles;
+            number = taken / Order::kSplits;
+            split = taken % Order::kSplits;
+            member = number / each;
+            raster(number - member * each, plan.row_tiles, plan.column_tiles);
+        }
+        return true;
+    }
+
+    MOE_DEVICE Tile next() {
+        if (member < 0 && !open_item()) {
+            Tile none{};
+            none.expert = -1;
+            return none;
+        }
+        Tile tile{};
+        tile.expert = member;
+        tile.start = Plan<Order>::start_of(member);
+        tile.count = Plan<Order>::count_of(member);
+        tile.row = row_tile * Order::kTileRows;
+        const int row_count = Order::kRowGrouped ? tile.count : plan.rows;
+        tile.rows = lesser(Order::kTileRows, row_count - tile.row);
+        tile.height = Order::height(tile.rows);
+        tile.column = column_tile * Order::kTileColumns;
+        tile.split = split;
+        tile.number = number;
+        if constexpr (Order::kCountTiles) {
+            const int before = shared_load<int>(Order::kTileNumbers + member * 4);
+            tile.number = before + row_tile * plan.column_tiles + column_tile;
+        }
+        member = following(tile);
+        return tile;
+    }
+
+    // The next expert that shares the item of `tile`, or -1.
+    MOE_DEVICE int following(const Tile& tile) const {
+        if (Order::kFuseRows == 0 || !Order::kRowGrouped || !Plan<Order>::small(tile.count)) {
+            return -1;
+        }
+        const int window = tile.expert - tile.expert % Order::kFuseWindow;
+        const int end = lesser(window + Order::kFuseWindow, Order::kExperts);
+        for (int other = tile.expert + 1; other < end; ++other) {
+            if (Plan<Order>::small(Plan<Order>::count_of(other))) return other;
+        }
+        return -1;
+    }
+
+    // Called once by all threads, after the last tile: the last CTA to leave clears the counter.
+    MOE_DEVICE void leave() const {
+        if constexpr (Order::kPersistence == Persistence::kDynamic) {
+            if (thread_index() == 0 && atomic_add(counter + 1, 1) == cta_count() - 1) {
+                global_store(counter, 0);
+                global_store(counter + 1, 0);
+            }
+        }
+    }
+};
+
+// The part of a depth that one tile sums, in whole stages; a tile without depth has one empty
+// stage.
+struct DepthRange {
+    int first;
+    int last;
+    int steps;
+};
+
+template <int kStageDepth, int kSplits>
+MOE_DEVICE DepthRange depth_range(int depth, int split) {
+    const int stages = ceil_div(depth, kStageDepth);
+    const int each = stages / kSplits;
+    const int extra = stages - each * kSplits;
+    const int first = split * each + lesser(split, extra);
+    const int last = first + each + (split < extra ? 1 : 0);
+    const int steps = last > first ? last - first : 1;
+    return {lesser(depth, first * kStageDepth), lesser(depth, last * kStageDepth), steps};
+}
+
+}  // namespace moe
