@@ -7,6 +7,7 @@ inside an op is an operand. A field that holds a tuple of ops is a region.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -50,7 +51,8 @@ def fields_of(kind: type[Any]) -> tuple[Field, ...]:
 
 def _evaluate(kind: type[Any]) -> tuple[Field, ...]:
     # Contracts import some names for type checkers only; they are the ones every dialect knows.
-    known = {**vars(core), **vars(schedule), **vars(moe), "Source": Source, "Span": Span}
+    common = {**vars(core), **vars(schedule), **vars(moe), "Source": Source, "Span": Span}
+    known = {**common, **vars(sys.modules[kind.__module__])}
     hints = get_type_hints(kind, localns=known)
     return tuple(
         Field(f.name, hints[f.name], () if f.default is MISSING else (f.default,))

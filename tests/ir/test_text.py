@@ -120,7 +120,7 @@ BAD: list[tuple[str, str, str, str, str]] = [
     ("tile.multiply", "tile.multiplie", "MOE0702", "tile.multiplie", "there is no operation"),
     ("tile.multiply", "moe.contract", "MOE0702", "moe.contract", "this level has no operation"),
     ("over = k", "ovr = k", "MOE0702", "ovr", "`tile.multiply` has no attribute `ovr`"),
-    ("    over = k,\n", "", "MOE0703", "tile.multiply", "`tile.multiply` lacks the attribute `over`"),
+    ("    over = k,\n", "", "MOE0703", "tile.multiply", "`tile.multiply` lacks the attribute"),
     ("over = k", "over = k, over = k", "MOE0703", "over", "attribute `over` is given twice"),
     ("stages = 3", "stages = 3.5", "MOE0703", "3.5", "attribute of the wrong kind"),
     ("stages = 3", "stages = ()", "MOE0703", "()", "attribute of the wrong kind"),
