@@ -1,0 +1,57 @@
+"""The legality rules of schedules: one predicate each, with the numbers it decides by.
+
+A rule yields a :class:`Finding` for every way in which a case breaks it. The groups are tried in
+order, and a group only if all before it are kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.lower.rules import demand, hardware, plan, promises
+from moedsl.lower.rules.case import Case, Finding
+
+if TYPE_CHECKING:
+    from moedsl.lower.rules.case import Rule
+
+__all__ = ["GROUPS", "Case", "Finding"]
+
+SENSE: tuple[tuple[str, Rule], ...] = (
+    ("MOE0401", plan.on_covers_target),
+    ("MOE0402", plan.sizes_are_positive),
+)
+"""Without these, the others cannot be asked."""
+
+SHAPE: tuple[tuple[str, Rule], ...] = (
+    ("MOE0403", plan.tails_fall),
+    ("MOE0404", plan.tails_need_ragged_rows),
+    ("MOE0405", plan.fuse_needs_ragged_rows),
+    ("MOE0406", plan.fuse_fits_tile),
+    ("MOE0407", plan.order_needs_ragged_rows),
+    ("MOE0408", plan.order_can_sort),
+    ("MOE0409", demand.stages_in_range),
+    ("MOE0410", demand.consumers_fit_block),
+    ("MOE0411", plan.splits_fit_depth),
+    ("MOE0412", demand.tile_fits_instruction),
+    ("MOE0413", demand.depth_fits_stage),
+    ("MOE0420", hardware.cluster_is_small),
+    ("MOE0421", hardware.cluster_stays_in_expert),
+    ("MOE0422", hardware.cluster_needs_hardware),
+    ("MOE0423", hardware.cluster_needs_specialised_path),
+    ("MOE0424", hardware.registers_need_specialised_path),
+    ("MOE0425", hardware.pingpong_needs_specialised_path),
+    ("MOE0426", hardware.tma_store_needs_specialised_path),
+    ("MOE0427", hardware.epilogue_columns_need_specialised_path),
+    ("MOE0430", promises.determinism_is_proved),
+    ("MOE0431", promises.batch_invariance_is_proved),
+)
+"""About the schedule itself."""
+
+DEMAND: tuple[tuple[str, Rule], ...] = (
+    ("MOE0414", demand.warps_share_tile),
+    ("MOE0415", demand.shared_memory_fits),
+    ("MOE0416", demand.registers_fit),
+)
+"""About what the schedule takes of the target."""
+
+GROUPS = (SENSE, SHAPE, DEMAND)

@@ -1,0 +1,151 @@
+"""Rules about instructions, threads, registers and shared memory on the portable path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.ir.core import Compute
+from moedsl.lower.resources import LINE_BYTES, WARP, element_bytes, step_shape
+from moedsl.lower.rules.case import Finding
+from moedsl.work import ceil_div
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moedsl.ir.schedule import Schedule
+    from moedsl.lower.rules.case import Case
+
+MOST_CONSUMERS = 8
+STAGES = (2, 8)
+"""Fewest and most."""
+
+
+def stages_in_range(case: Case) -> Iterator[Finding]:
+    """A pipeline overlaps copies with products, so it has at least two stages."""
+    least, most = STAGES
+    if not least <= case.schedule.stages <= most:
+        message = f"{case.schedule.stages} stages"
+        yield Finding(("stages",), message, f"must be from {least} to {most}")
+
+
+def consumers_fit_block(case: Case) -> Iterator[Finding]:
+    """Every consumer is 128 threads of one CTA."""
+    consumers, threads = case.schedule.consumers, case.target.threads_per_block
+    most = min(MOST_CONSUMERS, threads // 128)
+    if not 1 <= consumers <= most:
+        yield Finding(
+            ("consumers",),
+            f"{consumers} consumers",
+            f"must be from 1 to {most}",
+            (f"{consumers} × 128 = {consumers * 128} threads, {case.target.sm} has {threads}",),
+        )
+
+
+def tile_fits_instruction(case: Case) -> Iterator[Finding]:
+    """Heights and columns are whole multiples of what one warp computes at a time."""
+    schedule, compute = case.schedule, case.kernel.signature.compute
+    step = step_shape(compute, schedule.swap_ab)
+    what = "the f32 product of a warp" if compute is Compute.F32 else f"the {compute} MMA"
+    side = "with swap_ab " if schedule.swap_ab else ""
+    note = f"{what} computes {step.rows} rows by {step.columns} columns {side}at a time"
+    sizes = [("tile.rows", schedule.tile.rows, step.rows)]
+    sizes += [("tails", tail, step.rows) for tail in schedule.tails]
+    sizes += [("tile.columns", schedule.tile.columns, step.columns)]
+    for field, size, unit in sizes:
+        if size % unit:
+            near = f"{size // unit * unit} or {ceil_div(size, unit) * unit}"
+            yield Finding(
+                (field,),
+                f"no MMA shape fits {case.words(field)} {size}",
+                f"must be a multiple of {unit}",
+                (note,),
+                f"use {near if size > unit else unit}" + _swap_hint(schedule, field, size),
+            )
+
+
+def _swap_hint(schedule: Schedule, field: str, size: int) -> str:
+    narrow = field != "tile.columns" and not schedule.swap_ab and size % 8 == 0
+    return ", or `swap_ab`, which has steps of 8 rows" if narrow else ""
+
+
+def depth_fits_stage(case: Case) -> Iterator[Finding]:
+    """One line of a stage is a power of two of bytes, so that its swizzle meets every bank."""
+    compute, depth = case.kernel.signature.compute, case.schedule.tile.depth
+    size = element_bytes(compute)
+    least, most = (bound // size for bound in LINE_BYTES)
+    if not least <= depth <= most or depth & (depth - 1):
+        name = case.name("depth")
+        sizes = [least << step for step in range((most // least).bit_length())]
+        yield Finding(
+            ("tile.depth",),
+            f"no stage layout fits tile {name} {depth}",
+            f"must be one of {', '.join(map(str, sizes))}",
+            (f"{depth} × {size} bytes is a line of {depth * size} bytes in shared memory",),
+        )
+
+
+def warps_share_tile(case: Case) -> Iterator[Finding]:
+    """The warps form a grid of which each takes whole products, in tiles of every height."""
+    found, columns = case.resources, case.schedule.tile.columns
+    warps, step = found.threads // WARP, found.step
+    for height in found.unshared:
+        field = "tile.rows" if height == case.schedule.tile.rows else "tails"
+        yield Finding(
+            ("consumers", field),
+            f"{warps} warps cannot share a tile of {height} × {columns}",
+            "too many, or in no grid that divides the tile",
+            (
+                (
+                    f"{case.schedule.consumers} consumers are {warps} warps; a warp computes"
+                    f" {step.rows} × {step.columns} at a time, so the tile has"
+                    f" {height // step.rows} × {columns // step.columns} products to share"
+                ),
+            ),
+            "use fewer consumers, or sizes with more powers of two",
+        )
+
+
+def shared_memory_fits(case: Case) -> Iterator[Finding]:
+    """Stages, staging of the epilogue and the plan fit into a CTA's shared memory."""
+    shared, schedule = case.resources.shared, case.schedule
+    available = case.target.shared_per_block
+    if shared.bytes <= available:
+        return
+    stages = schedule.stages * shared.stage_bytes
+    room = (available - (shared.bytes - stages)) // shared.stage_bytes
+    help = f"use {room} stages" if room >= STAGES[0] else "use a smaller tile"
+    yield Finding(
+        ("stages", "tile.rows", "tile.columns", "tile.depth"),
+        f"the schedule asks for {shared.bytes} bytes of shared memory",
+        f"{case.target.sm} has {available} for a CTA",
+        (
+            f"{schedule.stages} stages of {shared.stage_bytes} bytes: {stages}",
+            f"epilogue, work plan and barriers: {shared.bytes - stages}",
+        ),
+        help,
+    )
+
+
+def registers_fit(case: Case) -> Iterator[Finding]:
+    """Sums and fragments of a thread fit its registers, those of a CTA the SM's."""
+    found, target = case.resources, case.target
+    available = min(target.registers_per_thread, target.registers_per_sm // found.threads)
+    if found.registers <= available:
+        return
+    tile = case.schedule.tile
+    yield Finding(
+        ("tile.columns", "tile.rows", "consumers"),
+        f"the schedule needs about {found.registers} registers a thread",
+        f"{available} are available",
+        (
+            (
+                f"sums of a {tile.rows} × {tile.columns} tile over {found.threads} threads:"
+                f" {found.sums} registers; the rest are operands and addresses"
+            ),
+            (
+                f"{target.sm} has {target.registers_per_thread} registers a thread and"
+                f" {target.registers_per_sm} for {found.threads} threads"
+            ),
+        ),
+        "use a smaller tile or more consumers",
+    )
