@@ -1,0 +1,139 @@
+"""What a kernel means: intervals of its values over blocks of its output domain."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from moedsl.intervals import HALF_ULP, TINY, Interval, apply, between, point
+from moedsl.ir.core import Compute, DType
+from moedsl.ir.elementwise import Apply, Constant, Load, Store
+from moedsl.ir.moe import Contract
+from moedsl.subscript import read, round_tf32
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from moedsl.ir.core import Access
+    from moedsl.ir.moe import MoeKernel
+    from moedsl.subscript import Array, Positions
+
+    F64 = NDArray[np.float64]
+
+NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
+    DType.BF16: np.dtype(ml_dtypes.bfloat16),
+    DType.F16: np.dtype(np.float16),
+    DType.F32: np.dtype(np.float32),
+    DType.I32: np.dtype(np.int32),
+}
+"""The NumPy type of every element type."""
+
+_F32_MAX = float(np.finfo(np.float32).max)
+
+
+class Mode(StrEnum):
+    """Which of the three tests."""
+
+    EXACT = "exact"
+    BOUND = "bound"
+    STATISTICAL = "statistical"
+
+
+class Problem:
+    """A kernel with its arrays: evaluates blocks of its output domain."""
+
+    def __init__(self, kernel: MoeKernel, arrays: Mapping[str, Array], offs: list[int]) -> None:
+        self.kernel, self.arrays = kernel, arrays
+        self.signature = signature = kernel.signature
+        self.starts, self.ends = [0, *offs[:-1]], offs
+        self.sizes = {
+            index: extent
+            for tensor in signature.tensors
+            for index, extent in zip(tensor.dims, arrays[tensor.name].shape, strict=True)
+        }
+        self.roundoff = HALF_ULP if signature.compute is Compute.F32 else 2 * HALF_ULP
+
+    @property
+    def last_row(self) -> int:
+        """Past the last position of an output row that belongs to an expert."""
+        return self.ends[-1] if self.signature.row_grouped else self.sizes[self.signature.rows]
+
+    def rows_of(self, expert: int) -> range:
+        """Positions of the output rows of ``expert``."""
+        if self.signature.row_grouped:
+            return range(self.starts[expert], self.ends[expert])
+        return range(self.sizes[self.signature.rows])
+
+    def where(self, expert: int, rows: Positions, columns: slice) -> dict[str, Positions]:
+        """Positions of every index for a block of the domain; a full range for summed ones."""
+        signature = self.signature
+        places: dict[str, Positions] = {name: slice(0, n) for name, n in self.sizes.items()}
+        places[signature.ragged] = slice(self.starts[expert], self.ends[expert])
+        return {
+            **places,
+            signature.experts: expert,
+            signature.rows: rows,
+            signature.columns: columns,
+        }
+
+    def factor(
+        self, access: Access, where: Mapping[str, Positions], order: tuple[str, str]
+    ) -> Array:
+        """A factor of a contraction, as the multiplier sees it."""
+        values = read(self.arrays, access, where, order)
+        return round_tf32(values) if self.signature.compute is Compute.TF32 else values
+
+    def column_factors(self, where: Mapping[str, Positions]) -> dict[str, Array]:
+        """The second factor of every contraction, by its result: float64 [columns, depth]."""
+        return {
+            op.result.name: self.factor(op.rhs, where, (self.signature.columns, op.over)).astype(
+                np.float64
+            )
+            for op in self.kernel.body
+            if isinstance(op, Contract)
+        }
+
+    def evaluate(
+        self, where: Mapping[str, Positions], factors: Mapping[str, F64], mode: Mode
+    ) -> dict[str, Interval]:
+        """Intervals of all values over one block, by name; they broadcast to [rows, columns]."""
+        signature = self.signature
+        values: dict[str, Interval] = {}
+        for op in self.kernel.body:
+            match op:
+                case Contract():
+                    rows = self.factor(op.lhs, where, (signature.rows, op.over))
+                    values[op.result.name] = self.contract(rows, factors[op.result.name], mode)
+                case Load():
+                    domain = (signature.rows, signature.columns)
+                    values[op.result.name] = point(read(self.arrays, op.access, where, domain))
+                case Constant():
+                    values[op.result.name] = point(np.full((1, 1), np.float32(op.number)))
+                case Apply():
+                    operands = tuple(values[operand.name] for operand in op.operands)
+                    values[op.result.name] = apply(op.function, operands)
+                case Store():
+                    pass
+        return values
+
+    def contract(self, rows: Array, columns: F64, mode: Mode) -> Interval:
+        """``rows`` [r, k] times ``columns`` [c, k] with the error of ``mode``."""
+        depth = rows.shape[1]
+        with np.errstate(all="ignore"):
+            product = rows.astype(np.float64) @ columns.T
+            if mode is Mode.EXACT or depth == 0:
+                return between(product, product) if depth else Interval(product, product)
+            # The sum of magnitudes may round too: so much more is asked for.
+            narrow = np.abs(rows.astype(np.float32)), np.abs(columns.astype(np.float32))
+            size = (narrow[0] @ narrow[1].T).astype(np.float64) * (1 + 2 * depth * HALF_ULP)
+            part = depth * self.roundoff
+            slack = part / (1 - part) if part < 1 else np.inf
+            if mode is Mode.STATISTICAL:
+                slack = min(slack, 8 * depth**0.5 * HALF_ULP)
+            error = np.where(size < _F32_MAX, slack * size + depth * TINY, np.nan)
+            return between(product - error, product + error)
