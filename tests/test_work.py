@@ -1,0 +1,195 @@
+"""The work plan: everything is covered once, whatever the rows and the schedule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moedsl.ir.schedule import Along, ExpertOrder, Raster, Schedule, TileShape
+from moedsl.work import (
+    Item,
+    ceil_div,
+    depth_range,
+    fuse_window,
+    plan_depth,
+    plan_rows,
+    raster_position,
+    tile_height,
+)
+from tests.strategies import schedules
+
+relaxed = settings(deadline=None)
+row_counts = st.lists(st.integers(0, 9) | st.integers(0, 130), min_size=1, max_size=9)
+plans = st.tuples(schedules(largest=48), row_counts, st.integers(1, 90))
+
+
+def covered(items: list[Item]) -> Counter[tuple[int, int, int, int]]:
+    """How often each (expert, row, column, split) is computed."""
+    return Counter(
+        (tile.expert, row, column, tile.split)
+        for item in items
+        for tile in item.tiles
+        for row in range(tile.row, tile.row + tile.rows)
+        for column in range(tile.column, tile.column + tile.columns)
+    )
+
+
+@relaxed
+@given(plans)
+def test_every_element_of_every_expert_is_computed_once(
+    plan: tuple[Schedule, list[int], int],
+) -> None:
+    schedule, rows, columns = plan
+    found = covered(list(plan_rows(schedule, rows, columns)))
+    assert found.total() == len(found) == sum(rows) * columns * schedule.split_k
+    for expert, row, column, split in found:
+        assert row < rows[expert]
+        assert column < columns
+        assert split < schedule.split_k
+
+
+@relaxed
+@given(schedules(row_grouped=False, largest=48), st.integers(1, 4), *(2 * [st.integers(1, 90)]))
+def test_every_weight_gradient_is_computed_once(
+    schedule: Schedule, experts: int, rows: int, columns: int
+) -> None:
+    found = covered(list(plan_depth(schedule, experts, rows, columns)))
+    assert found.total() == len(found) == experts * rows * columns * schedule.split_k
+    assert max(row for _, row, _, _ in found) == rows - 1
+    assert max(column for _, _, column, _ in found) == columns - 1
+
+
+@relaxed
+@given(plans)
+def test_heights_are_the_smallest_that_fit(plan: tuple[Schedule, list[int], int]) -> None:
+    schedule, rows, columns = plan
+    for item in plan_rows(schedule, rows, columns):
+        for tile in item.tiles:
+            assert 1 <= tile.rows <= tile.height
+            assert 1 <= tile.columns <= schedule.tile.columns
+            assert tile.height in schedule.heights
+            assert not any(tile.rows <= height < tile.height for height in schedule.heights)
+            last = tile.row + tile.rows == rows[tile.expert]
+            assert last or tile.rows == tile.height == schedule.tile.rows
+
+
+@relaxed
+@given(plans)
+def test_fused_experts_are_small_near_and_fit_one_tile(
+    plan: tuple[Schedule, list[int], int],
+) -> None:
+    schedule, rows, columns = plan
+    window = fuse_window(schedule)
+    together: dict[int, frozenset[int]] = {}
+    for item in plan_rows(schedule, rows, columns):
+        experts = [tile.expert for tile in item.tiles]
+        assert experts == sorted(set(experts))
+        assert len({(tile.row, tile.column, tile.split) for tile in item.tiles}) == 1
+        for expert in experts:
+            assert together.setdefault(expert, frozenset(experts)) == frozenset(experts)
+        if len(experts) > 1:
+            assert len({expert // window for expert in experts}) == 1
+            assert all(1 <= rows[expert] <= schedule.fuse_rows for expert in experts)
+            assert sum(tile.rows for tile in item.tiles) <= schedule.tile.rows
+    for first, second in pairwise(sorted(together)):
+        small = 0 < rows[first] <= schedule.fuse_rows and 0 < rows[second] <= schedule.fuse_rows
+        if small and first // window == second // window:
+            assert together[first] == together[second]
+
+
+@relaxed
+@given(plans)
+def test_items_of_an_expert_and_splits_of_a_tile_are_consecutive(
+    plan: tuple[Schedule, list[int], int],
+) -> None:
+    schedule, rows, columns = plan
+    items = list(plan_rows(schedule, rows, columns))
+    leaders = [item.tiles[0].expert for item in items]
+    assert len([1 for a, b in pairwise(leaders) if a != b]) == max(0, len(set(leaders)) - 1)
+    assert [item.tiles[0].split for item in items] == [
+        number % schedule.split_k for number in range(len(items))
+    ]
+    order = list(dict.fromkeys(leaders))
+    if schedule.order is ExpertOrder.INDEX:
+        assert order == sorted(order)
+    else:
+        assert order == sorted(order, key=lambda expert: (-rows[expert], expert))
+
+
+@relaxed
+@given(
+    st.builds(Raster, st.sampled_from(Along), st.integers(1, 9), st.booleans()),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_raster_visits_every_tile_once_in_groups(raster: Raster, rows: int, columns: int) -> None:
+    visited = [raster_position(raster, i, rows, columns) for i in range(rows * columns)]
+    assert sorted(visited) == [(r, c) for r in range(rows) for c in range(columns)]
+    along = [r if raster.along is Along.ROWS else c for r, c in visited]
+    groups = [position // raster.group for position in along]
+    assert groups == sorted(groups)
+    if raster.serpentine:
+        for (r0, c0), (r1, c1) in pairwise(visited):
+            steps = abs(r0 - r1) + abs(c0 - c1)
+            assert steps == 1 or groups[visited.index((r0, c0))] != groups[visited.index((r1, c1))]
+
+
+def test_raster_order_is_as_documented() -> None:
+    raster = Raster(Along.ROWS, 2)
+    visited = [raster_position(raster, number, 3, 2) for number in range(6)]
+    assert visited == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1)]
+    back = [raster_position(replace(raster, serpentine=True), i, 3, 2) for i in range(4)]
+    assert back == [(0, 0), (1, 0), (1, 1), (0, 1)]
+
+
+@given(st.integers(0, 500), st.integers(1, 64), st.integers(1, 9))
+def test_depth_ranges_partition_the_depth_in_whole_stages(
+    depth: int, stage: int, splits: int
+) -> None:
+    schedule = Schedule(TileShape(16, 16, stage), split_k=splits)
+    ranges = [depth_range(schedule, depth, split) for split in range(splits)]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == depth
+    assert all(end == start for (_, end), (start, _) in pairwise(ranges))
+    assert all(start % stage == 0 or start == depth for start, _ in ranges)
+    stages = [ceil_div(end - start, stage) for start, end in ranges]
+    assert max(stages) - min(stages) <= 1
+    assert stages == sorted(stages, reverse=True)
+
+
+@given(schedules(), st.data())
+def test_tile_height(schedule: Schedule, data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, schedule.tile.rows))
+    height = tile_height(schedule, rows)
+    assert rows <= height
+    assert height in schedule.heights
+
+
+def test_the_seed_case_has_the_tiles_its_file_promises() -> None:
+    rows = [1842, 2341, 1756, 2113, 1967, 2480, 1688, 2197]
+    schedule = Schedule(TileShape(128, 128, 64))
+    tiles = Counter(item.tiles[0].expert for item in plan_rows(schedule, rows, 1))
+    assert [tiles[expert] for expert in range(8)] == [15, 19, 14, 17, 16, 20, 14, 18]
+
+
+def test_tails_and_fusion_are_as_documented() -> None:
+    schedule = Schedule(TileShape(64, 16, 16), tails=(32, 16), fuse_rows=20)
+    items = list(plan_rows(schedule, [70, 3, 20, 21, 0, 9], 16))
+    assert [[(t.expert, t.row, t.height, t.rows) for t in item.tiles] for item in items] == [
+        [(0, 0, 64, 64)],
+        [(0, 64, 16, 6)],
+        [(1, 0, 16, 3), (2, 0, 32, 20)],
+        [(3, 0, 32, 21)],
+        [(5, 0, 16, 9)],
+    ]
+
+
+@pytest.mark.parametrize("rows", [[], [0], [0, 0, 0]])
+def test_no_rows_no_items(rows: list[int]) -> None:
+    schedule = Schedule(TileShape(16, 16, 16), fuse_rows=4)
+    assert list(plan_rows(schedule, rows, 5)) == []
