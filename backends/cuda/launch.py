@@ -111,7 +111,9 @@ class BoundLaunch:
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        self._pointers, self._workspace = _fill(self._arguments, generated, signature, call)
+        self._pointers, self._workspace = fill_arguments(
+            self._arguments, generated, signature, call
+        )
         buffer = (ctypes.c_char * generated.argument_bytes).from_buffer(self._arguments)
         self._words = memoryview(self._arguments).cast("Q")
         self._parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
@@ -165,7 +167,7 @@ class BoundLaunch:
             self._words[word] = base + layout.offsets[part]
 
 
-def _fill(
+def fill_arguments(
     arguments: bytearray, generated: GeneratedKernel, signature: Signature, call: Call
 ) -> tuple[list[tuple[int, int]], list[tuple[int, WorkspacePart]]]:
     """Write what stays the same; say which words take which pointer and which workspace part."""

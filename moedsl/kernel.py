@@ -1,0 +1,307 @@
+"""A compiled kernel: called with arrays of any library, it checks them and computes.
+
+The first call with arrays of some shapes, strides and alignments goes the long way: checks, choice
+of a schedule, compilation. It leaves a plan, and later calls like it only look the plan up.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
+from moedsl.arrays import ArrayError
+from moedsl.backend import Backend, DeviceExecutable, Emitter, Executable, backends
+from moedsl.checked import check_call
+from moedsl.dispatch import applicable, pick, typical_rows
+from moedsl.libraries import library_of
+from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.source.diagnostic import DiagnosticError, Severity, UnavailableError
+from moedsl.target import DEFAULT_TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from moedsl.checked import CheckedCall
+    from moedsl.ir.moe import MoeKernel
+    from moedsl.ir.schedule import Schedule, ScheduleRequest
+    from moedsl.ir.tile import TileKernel
+    from moedsl.target import Target
+
+MOST_PLANS = 4096
+"""Plans kept for one kernel before they are forgotten and made anew."""
+
+HOST_BACKEND = "interp"
+DEVICE_BACKEND = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to serve calls like one that was checked.
+
+    ``order[i]`` is the argument (then output) that the launch takes as its i-th address.
+    ``makers`` make the outputs where the caller gives none. ``extents`` are bytes around each
+    address, of inputs, ``offs`` and outputs given by the caller.
+    """
+
+    launch: Callable[[Sequence[int], int], None]
+    order: tuple[int, ...]
+    makers: tuple[Callable[[], Any], ...]
+    extents: tuple[tuple[int, int], ...]
+
+
+class CompiledKernel:
+    """A kernel for one target. Safe to call from several threads and on several streams.
+
+    Arguments are the inputs, by name or in the order of their declaration, and ``offs``, i32[E],
+    the cumulative ends of the experts' rows. All lie on one device: NumPy arrays, torch CPU
+    tensors on the host; torch, CuPy, JAX or other arrays with DLPack on a GPU. ``out`` is the
+    output (several: a mapping by name); without it, outputs are made by the library of the first
+    input. Fresh outputs hold zeros where the kernel accumulates or scatters, and undefined values
+    in rows that no expert owns. ``stream`` is a CUDA stream, by handle or any library's object;
+    without it, the one on which the library of ``offs`` now works. Memory of the arguments must
+    live until the stream has passed the launch.
+
+    Returns the output, or several by name. Raises DiagnosticError with MOE05xx for arguments that
+    do not fit, UnavailableError where this machine cannot run the kernel.
+    """
+
+    def __init__(
+        self,
+        kernel: MoeKernel,
+        requests: Sequence[ScheduleRequest],
+        *,
+        schedule: Schedule | None = None,
+        target: Target | None = None,
+        backend: str | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.target = target or _target_here()
+        self._requests = applicable(requests, self.target)
+        self._fixed = schedule
+        self._backend = backend
+        self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
+        self._reporter = Reporter(kernel.signature, kernel.source)
+        self._names = argument_names(kernel.signature)
+        self._executables: dict[tuple[str, Schedule], Executable] = {}
+        self._plans: dict[Hashable, Plan] = {}
+
+    def __call__(
+        self, *arguments: object, out: object = None, stream: object = None, **named: object
+    ) -> Any:
+        """Compute; see the class for arguments, result and errors."""
+        inputs = self._inputs(arguments, named)
+        given = outputs_given(self._reporter, out)
+        handle = self._stream(stream, inputs)
+        marks = None if self._debug else _marks(inputs, given, handle)
+        plan = self._plans.get(marks.key) if marks else None
+        if plan is None or marks is None:
+            return self._first_call(inputs, given, handle, marks)
+        pointers = marks.pointers
+        outputs: Sequence[Any]
+        if given is None:
+            outputs = [make() for make in plan.makers]
+            pointers += [library_of(array).mark(array, handle)[0] for array in outputs]
+        else:
+            outputs = given
+            if _near(pointers, plan.extents, len(outputs)):
+                check_call(self.kernel, inputs, given, handle, debug=False)
+        plan.launch([pointers[number] for number in plan.order], handle or 0)
+        return self._result(outputs)
+
+    def warmup(
+        self, *arguments: object, out: object = None, stream: object = None, **named: object
+    ) -> None:
+        """Do everything for calls like this one but compute: compile, load, allocate.
+
+        Afterwards such calls may be captured into a CUDA graph. Takes and raises what a call does.
+        """
+        inputs = self._inputs(arguments, named)
+        given = outputs_given(self._reporter, out)
+        handle = self._stream(stream, inputs)
+        checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
+        self._executable(checked).prepare(checked.call)
+
+    def tile_kernel(self, rows: int | None = None) -> TileKernel:
+        """The kernel with the schedule that calls with ``rows`` rows in all take.
+
+        For None, a schedule that holds for any number of rows if there is one.
+        """
+        request = None if self._fixed else pick(self._requests, rows)
+        schedule = self._fixed or self._complete(request, rows)
+        found = check_schedule(self.kernel, schedule, request, self.target, self._requests)
+        if any(diagnostic.severity is Severity.ERROR for diagnostic in found):
+            raise DiagnosticError(found)
+        return build_tile(self.kernel, schedule, self.target)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The complete schedule; see :meth:`tile_kernel` for which, if there are several."""
+        return self.tile_kernel().schedule
+
+    @property
+    def source(self) -> str:
+        """The CUDA C of :meth:`tile_kernel`."""
+        return str(_emitter().emit(self.tile_kernel(), "cuda"))
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        """What another program must know to launch :meth:`tile_kernel`, and what it costs."""
+        return _emitter().manifest(self.tile_kernel())
+
+    def _complete(self, request: ScheduleRequest | None, rows: int | None) -> Schedule:
+        from moedsl.lower.choose_schedule import choose_schedule
+
+        experts = self.kernel.signature.expert_count
+        typical = None if rows is None else typical_rows(rows, experts)
+        return choose_schedule(self.kernel, self.target, request, typical)
+
+    def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> list[object]:
+        if not arguments and len(named) == len(self._names):
+            inputs = [named.get(name) for name in self._names]
+            if all(array is not None for array in inputs):
+                return inputs
+        return arrange(self._reporter, arguments, named)
+
+    def _stream(self, stream: object, inputs: Sequence[object]) -> int | None:
+        if stream is not None:
+            return stream_handle(stream)
+        try:
+            return library_of(inputs[-1]).stream(inputs[-1])
+        except ArrayError:
+            return None
+
+    def _first_call(
+        self,
+        inputs: Sequence[object],
+        given: Sequence[object] | None,
+        stream: int | None,
+        marks: Marks | None,
+    ) -> Any:
+        """Check, prepare and launch a call, and leave a plan for those like it."""
+        checked = check_call(self.kernel, inputs, given, stream, debug=self._debug)
+        executable = self._executable(checked)
+        call = checked.call
+        if not isinstance(executable, DeviceExecutable):
+            executable.launch(call)
+            return self._result(checked.outputs)
+        launch = executable.bind(call)
+        tensors = self.kernel.signature.tensors
+        launch(
+            [*(call.arrays[t.name].pointer for t in tensors), call.offs.pointer], call.stream or 0
+        )
+        if marks:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[marks.key] = self._plan(launch, checked)
+        return self._result(checked.outputs)
+
+    def _plan(self, launch: Callable[[Sequence[int], int], None], checked: CheckedCall) -> Plan:
+        signature, call = self.kernel.signature, checked.call
+        names = [*self._names, *(t.name for t in signature.outputs)]
+        views = [call.arrays.get(name, call.offs) for name in names]
+        return Plan(
+            launch=launch,
+            order=tuple(names.index(n) for n in (*(t.name for t in signature.tensors), OFFSETS)),
+            makers=checked.makers,
+            extents=tuple(view.extent for view in views),
+        )
+
+    def _executable(self, checked: CheckedCall) -> Executable:
+        """The executable for a call, compiled once for each backend and schedule."""
+        on_device = checked.call.offs.device is not None
+        name = self._backend or (DEVICE_BACKEND if on_device else HOST_BACKEND)
+        kernel = self.tile_kernel(checked.call.sizes[self.kernel.signature.ragged])
+        key = name, kernel.schedule
+        if key not in self._executables:
+            self._executables[key] = find_backend(name).compile(kernel)
+        executable = self._executables[key]
+        if isinstance(executable, DeviceExecutable) is not on_device:
+            place = "on a device" if on_device else "on the host"
+            raise DiagnosticError(
+                [
+                    self._reporter.report(
+                        "MOE0508",
+                        f"the arrays lie {place}, where backend '{name}' cannot compute",
+                        help="leave backend= out, and the arrays decide",
+                    )
+                ]
+            )
+        return executable
+
+    def _result(self, outputs: Sequence[Any]) -> Any:
+        if len(outputs) == 1:
+            return outputs[0]
+        return dict(zip((t.name for t in self.kernel.signature.outputs), outputs, strict=True))
+
+
+@dataclass(slots=True)
+class Marks:
+    """Addresses of a call's arrays, and the key under which its plan stands."""
+
+    key: Hashable
+    pointers: list[int]
+
+
+def _marks(
+    inputs: Sequence[object], given: Sequence[object] | None, stream: int | None
+) -> Marks | None:
+    """None if there is an object that is no array, which the checks will report."""
+    keys: list[Hashable] = [given is None]
+    pointers = []
+    try:
+        for array in inputs if given is None else (*inputs, *given):
+            pointer, key = library_of(array).mark(array, stream)
+            pointers.append(pointer)
+            keys.append(key)
+    except ArrayError:
+        return None
+    return Marks(tuple(keys), pointers)
+
+
+def _near(pointers: Sequence[int], extents: Sequence[tuple[int, int]], outputs: int) -> bool:
+    """Whether the memory of any of the last ``outputs`` arrays may be that of another array."""
+    spans = [(p + low, p + high) for p, (low, high) in zip(pointers, extents, strict=True)]
+    for number in range(len(spans) - outputs, len(spans)):
+        first, last = spans[number]
+        if any(low < last and first < high for low, high in spans[:number]):
+            return True
+    return False
+
+
+def stream_handle(stream: object) -> int:
+    """The handle of a CUDA stream of any library; TypeError if the object is none."""
+    if isinstance(stream, int):
+        return stream
+    if protocol := getattr(stream, "__cuda_stream__", None):
+        return int(protocol()[1])
+    for attribute in ("cuda_stream", "ptr"):
+        handle = getattr(stream, attribute, None)
+        if isinstance(handle, int):
+            return handle
+    raise TypeError(f"stream must be a CUDA stream or its handle, not {stream!r}")
+
+
+def find_backend(name: str) -> Backend:
+    """The backend called ``name``; UnavailableError if it is not installed."""
+    try:
+        return backends()[name]
+    except KeyError:
+        names = ", ".join(sorted(backends())) or "none"
+        raise UnavailableError(f"there is no backend '{name}'", f"installed: {names}") from None
+
+
+def _emitter() -> Emitter:
+    for backend in backends().values():
+        if isinstance(backend, Emitter):
+            return backend
+    raise UnavailableError("no installed backend makes code that can be shown")
+
+
+def _target_here() -> Target:
+    """The architecture of this machine's GPU, else the default."""
+    found = (backend.availability().target for backend in backends().values())
+    return next((target for target in found if target), DEFAULT_TARGET)
