@@ -1,7 +1,6 @@
 """Random legal kernels and schedules, for every property test and fuzzer of the IR and backends.
 
-Everything drawn here passes the verifier, and every schedule the portable path's legality rules
-on any target as long as its shared memory suffices.
+Every kernel drawn here passes the verifier; :func:`legal_schedules` pass the legality rules too.
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ from moedsl.ir.moe import Contract, MoeKernel, Signature
 from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
 from moedsl.ir.verify import FACTOR_TYPE, domain_of
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.resources import LINE_BYTES, WARP, element_bytes, share_tile, step_shape
 from moedsl.source.span import NOWHERE, Source, Span
 from moedsl.target import TARGETS
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from moedsl.ir.moe import MoeOp
     from moedsl.ir.tile import TileKernel
+    from moedsl.target import Target
 
 FLOATS = (DType.BF16, DType.F16, DType.F32)
 
@@ -201,39 +203,75 @@ def _stores(build: _Builder, signature: Signature, contracted: list[Value]) -> N
 
 @st.composite
 def schedules(
-    draw: st.DrawFn, *, row_grouped: bool = True, largest: int = 64, deterministic: bool = False
+    draw: st.DrawFn,
+    *,
+    row_grouped: bool = True,
+    compute: Compute = Compute.BF16,
+    largest: int = 64,
+    deepest: int = 64,
+    splits: int = 3,
 ) -> Schedule:
-    """A schedule that the portable path takes, with tiles up to ``largest`` in either direction."""
+    """A schedule of shapes that the portable path takes; its demands are not looked at.
+
+    Tiles are up to ``largest`` in either direction, stages up to ``deepest``, parts ``splits``.
+    """
     swap = draw(st.booleans())
-    row_step, column_step = (8, 16) if swap else (16, 8)
-    rows = row_step * draw(st.integers(1, largest // row_step))
-    columns = column_step * draw(st.integers(1, largest // column_step))
+    step = step_shape(compute, swap)
+    consumers = draw(st.sampled_from((1, 2)))
+
+    def heights(columns: int) -> list[int]:
+        """Heights of which the warps get a whole grid each."""
+        every = range(step.rows, largest + 1, step.rows)
+        return [h for h in every if share_tile(h, columns, consumers * 128 // WARP, step)]
+
+    every = range(step.columns, largest + 1, step.columns)
+    columns = draw(st.sampled_from([width for width in every if heights(width)]))
+    rows = draw(st.sampled_from(heights(columns)))
     tails: list[int] = []
-    if row_grouped and rows > row_step:
-        heights = st.integers(1, rows // row_step - 1).map(lambda step: step * row_step)
-        tails = sorted(draw(st.sets(heights, max_size=3)), reverse=True)
-    longest = not deterministic and draw(st.booleans())
+    lower = [height for height in heights(columns) if height < rows]
+    if row_grouped and lower:
+        tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
+    least = LINE_BYTES[0] // element_bytes(compute)
+    depths = [depth for depth in (16, 32, 64, 128) if least <= depth <= max(deepest, least)]
     return Schedule(
-        tile=TileShape(rows, columns, 16 * draw(st.integers(1, 4))),
+        tile=TileShape(rows, columns, draw(st.sampled_from(depths))),
         tails=tuple(tails),
         swap_ab=swap,
         stages=draw(st.integers(2, 4)),
-        consumers=draw(st.sampled_from((1, 2))),
+        consumers=consumers,
         persistent=draw(st.sampled_from(Persistence)),
-        order=ExpertOrder.LONGEST if longest and row_grouped else ExpertOrder.INDEX,
+        order=draw(st.sampled_from(ExpertOrder)) if row_grouped else ExpertOrder.INDEX,
         raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),
         fuse_rows=draw(st.integers(0, rows)) if row_grouped else 0,
-        split_k=draw(st.integers(1, 3)),
+        split_k=draw(st.integers(1, splits)),
     )
+
+
+def legal_schedules(
+    kernel: MoeKernel, target: Target, largest: int = 64
+) -> st.SearchStrategy[Schedule]:
+    """Schedules that no legality rule refuses for ``kernel`` on ``target``."""
+    signature = kernel.signature
+    extents = [
+        signature.index(op.over).extent or 1 for op in kernel.body if isinstance(op, Contract)
+    ]
+    drawn = schedules(
+        row_grouped=signature.row_grouped,
+        compute=signature.compute,
+        largest=largest,
+        splits=min(3, max(1, min(extents) // 32)),
+    )
+    return drawn.filter(lambda schedule: not check_schedule(kernel, schedule, None, target))
 
 
 @st.composite
 def scheduled_kernels(draw: st.DrawFn, source: Source | None = None) -> ScheduledKernel:
     """A kernel with a schedule and target, before it is cut into tiles."""
     kernel = draw(moe_kernels(source=source))
-    schedule = draw(schedules(row_grouped=kernel.signature.row_grouped))
+    signature = kernel.signature
+    schedule = draw(schedules(row_grouped=signature.row_grouped, compute=signature.compute))
     target = draw(st.sampled_from(sorted(TARGETS)))
-    return ScheduledKernel(kernel.signature, target, schedule, kernel.body, kernel.source)
+    return ScheduledKernel(signature, target, schedule, kernel.body, kernel.source)
 
 
 @st.composite
