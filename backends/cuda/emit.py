@@ -58,9 +58,12 @@ def entry_name(kernel: GpuKernel) -> str:
 def emit_unit(kernel: GpuKernel) -> str:
     """The text of the whole unit: what it needs of the prelude, then the kernel."""
     writer = Writer(f"{identifier(kernel.signature.name)}.cu")
+    # The emulator knows the parts by these lines: it has other halves of some of them.
     for name in prelude_parts(kernel):
+        writer.line(f"// prelude/{name}.cuh")
         writer.text(prelude_text(name))
         writer.line()
+    writer.line("// kernel")
     emit_kernel(writer, kernel)
     return writer.finish()
 

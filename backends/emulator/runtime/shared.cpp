@@ -1,0 +1,168 @@
+#include "shared.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "abi.h"
+#include "report.h"
+#include "scheduler.h"
+
+namespace emu {
+
+void SharedMemory::resize(unsigned size) {
+  constexpr unsigned alignment = 1024;  // what the widest swizzle asks of its base
+  bytes = size;
+  storage.resize(size + alignment);
+  auto address = reinterpret_cast<std::uintptr_t>(storage.data());
+  data = storage.data() + (alignment - address % alignment) % alignment;
+  contents.assign((size + granule_bytes - 1) / granule_bytes, Content::undefined);
+  poison(0, size);
+}
+
+void SharedMemory::poison(unsigned offset, unsigned size) {
+  // A NaN as bf16 and as f32.
+  constexpr std::uint16_t nan = 0x7fc1;
+  for (unsigned i = 0; i + granule_bytes <= size; i += granule_bytes) {
+    std::memcpy(data + offset + i, &nan, granule_bytes);
+  }
+}
+
+void SharedMemory::set(unsigned offset, unsigned size, Content content) {
+  std::memset(contents.data() + offset / granule_bytes, static_cast<int>(content),
+              (size + granule_bytes - 1) / granule_bytes);
+}
+
+void CopyGroups::add(const Copy& copy) { copies_.push_back(copy); }
+
+void CopyGroups::commit() { group_ends_.push_back(static_cast<unsigned>(copies_.size())); }
+
+void CopyGroups::wait(SharedMemory& shared, unsigned pending) {
+  if (group_ends_.size() <= pending) return;
+  const std::size_t groups = group_ends_.size() - pending;
+  const unsigned end = group_ends_[groups - 1];
+  for (unsigned i = 0; i < end; i++) {
+    const Copy& copy = copies_[i];
+    if (!copy.landed) std::memcpy(shared.data + copy.offset, copy.source, copy.bytes);
+    shared.set(copy.offset, copy.bytes, Content::defined);
+  }
+  copies_.erase(copies_.begin(), copies_.begin() + end);
+  group_ends_.erase(group_ends_.begin(), group_ends_.begin() + static_cast<long>(groups));
+  for (unsigned& later : group_ends_) later -= end;
+}
+
+const Copy* CopyGroups::find(unsigned offset) const {
+  for (const Copy& copy : copies_) {
+    if (offset >= copy.offset && offset < copy.offset + copy.bytes) return &copy;
+  }
+  return nullptr;
+}
+
+unsigned check_shared(unsigned address, unsigned bytes, unsigned alignment, int line,
+                      const char* verb) {
+  const SharedMemory& shared = current->block->shared;
+  const unsigned offset = address - EMU_SHARED_BASE;
+  if (offset % alignment) {
+    fail_here("alignment", line,
+              text("%s %u bytes at byte %u of shared memory: not a multiple of %u", verb, bytes,
+                   offset, alignment));
+  }
+  if (address < EMU_SHARED_BASE || offset + bytes > shared.bytes) {
+    fail_here("bounds", line,
+              text("%s %u bytes at byte %lld of shared memory, which has %u bytes", verb, bytes,
+                   static_cast<long long>(address) - EMU_SHARED_BASE, shared.bytes));
+  }
+  return offset;
+}
+
+// The copy of any thread of the block that is under way to `offset`.
+static std::vector<Note> who_copies(const Block& block, unsigned offset) {
+  for (const Thread& thread : block.threads) {
+    if (const Copy* copy = thread.copies.find(offset)) {
+      return {{copy->line, text("the copy of %s is still under way to it%s",
+                                describe(thread).c_str(),
+                                &thread == current ? "" : " (or nobody waited for it)")}};
+    }
+  }
+  return {};
+}
+
+static void expect_content(unsigned offset, unsigned bytes, bool reading, int line) {
+  const SharedMemory& shared = current->block->shared;
+  const unsigned first = offset / granule_bytes;
+  const unsigned last = (offset + bytes - 1) / granule_bytes;
+  for (unsigned i = first; i <= last; i++) {
+    const Content content = shared.contents[i];
+    if (content == Content::in_flight) {
+      fail_here("in_flight", line,
+                text("%s byte %u of shared memory while an asynchronous copy is under way to it",
+                     reading ? "reads" : "writes", i * granule_bytes),
+                who_copies(*current->block, i * granule_bytes));
+    }
+    if (reading && content == Content::undefined) {
+      fail_here("undefined", line,
+                text("reads byte %u of shared memory, which nobody has written",
+                     i * granule_bytes));
+    }
+  }
+}
+
+static unsigned alignment_of(unsigned bytes) { return bytes < 16 ? bytes : 16; }
+
+void read_shared(unsigned address, void* to, unsigned bytes, int line) {
+  const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "reads");
+  expect_content(offset, bytes, true, line);
+  std::memcpy(to, current->block->shared.data + offset, bytes);
+}
+
+void write_shared(unsigned address, const void* from, unsigned bytes, int line) {
+  const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "writes");
+  expect_content(offset, bytes, false, line);
+  SharedMemory& shared = current->block->shared;
+  std::memcpy(shared.data + offset, from, bytes);
+  shared.set(offset, bytes, Content::defined);
+}
+
+}  // namespace emu
+
+using namespace emu;
+
+extern "C" {
+
+unsigned emu_shared_size() { return current->block->shared.bytes; }
+
+void emu_shared_read(unsigned address, void* to, unsigned bytes, int line) {
+  read_shared(address, to, bytes, line);
+}
+
+void emu_shared_write(unsigned address, const void* from, unsigned bytes, int line) {
+  write_shared(address, from, bytes, line);
+}
+
+void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned source_bytes,
+                    int line) {
+  if ((bytes != 4 && bytes != 8 && bytes != 16) || source_bytes > bytes) {
+    fail_here("operands", line, text("cp.async of %u of %u bytes", source_bytes, bytes));
+  }
+  const unsigned offset = check_shared(to, bytes, bytes, line, "copies");
+  Copy copy{offset, bytes, {}, arrives_at_once(), line};
+  if (source_bytes) {
+    // The instruction asks for an aligned address even where it reads less.
+    if (reinterpret_cast<std::uintptr_t>(from) % bytes) {
+      fail_here("alignment", line, text("cp.async of %u bytes from a misaligned address", bytes));
+    }
+    emu_global_read(from, copy.source, source_bytes, line);
+  }
+  expect_content(offset, bytes, false, line);
+  SharedMemory& shared = current->block->shared;
+  shared.poison(offset, bytes);
+  if (copy.landed) std::memcpy(shared.data + offset, copy.source, bytes);
+  shared.set(offset, bytes, Content::in_flight);
+  current->copies.add(copy);
+}
+
+void emu_copy_commit(int) { current->copies.commit(); }
+
+void emu_copy_wait(unsigned pending_groups, int) {
+  current->copies.wait(current->block->shared, pending_groups);
+}
+}

@@ -1,0 +1,60 @@
+// A block's shared memory, what is known of every 2 bytes of it, and the copies under way to it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace emu {
+
+struct Thread;
+
+constexpr unsigned granule_bytes = 2;
+
+enum class Content : std::uint8_t { undefined, defined, in_flight };
+
+struct SharedMemory {
+  unsigned char* data = nullptr;
+  unsigned bytes = 0;
+  std::vector<Content> contents;
+
+  void resize(unsigned size);
+  // Fills [offset, offset + size) with NaNs: a value that no correct kernel can let through.
+  void poison(unsigned offset, unsigned size);
+  void set(unsigned offset, unsigned size, Content content);
+
+ private:
+  std::vector<unsigned char> storage;
+};
+
+// One asynchronous copy of a thread.
+struct Copy {
+  unsigned offset, bytes;
+  unsigned char source[16];
+  bool landed;
+  int line;
+};
+
+// The copies of a thread in commit order; the last group is the one still open.
+class CopyGroups {
+ public:
+  void add(const Copy& copy);
+  void commit();
+  // Completes all but the `pending` groups committed last.
+  void wait(SharedMemory& shared, unsigned pending);
+  bool open() const { return !copies_.empty(); }
+  int last_line() const { return copies_.back().line; }
+  // The copy under way to the byte at `offset`, if it is one of these.
+  const Copy* find(unsigned offset) const;
+
+ private:
+  std::vector<Copy> copies_;
+  std::vector<unsigned> group_ends_;  // in copies_, of committed groups
+};
+
+// Bounds, alignment and content of an access of the current thread; returns the byte offset.
+unsigned check_shared(unsigned address, unsigned bytes, unsigned alignment, int line,
+                      const char* verb);
+void read_shared(unsigned address, void* to, unsigned bytes, int line);
+void write_shared(unsigned address, const void* from, unsigned bytes, int line);
+
+}  // namespace emu

@@ -1,0 +1,61 @@
+"""Hand-written kernels and how to launch them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moedsl.backends.cuda.emit import prelude_text
+from moedsl.backends.emulator.options import STANDARD_POLICIES, Options, Policy
+from moedsl.backends.emulator.process import Buffer, Grid, Launch, Pointer, Use, run
+from moedsl.backends.emulator.report import EmulationError, Finding
+from moedsl.backends.emulator.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, tuple[NDArray[Any], Use]]
+
+POLICIES = STANDARD_POLICIES
+
+
+def unit_of(body: str, prelude: Sequence[str] = ()) -> Unit:
+    """A unit as the cuda backend emits it: sections of the prelude, then the kernel."""
+    parts = [f"// prelude/{name}.cuh\n{prelude_text(name)}" for name in prelude]
+    text = "\n".join([*parts, "// kernel", "using namespace moe;", body])
+    return Unit("kernel.cu", text, "kernel")
+
+
+def launch_of(unit: Unit, grid: Grid, arrays: Arrays) -> Launch:
+    """A launch whose arguments are the addresses of ``arrays``, in their order."""
+    return Launch(
+        unit,
+        grid,
+        bytes(8 * len(arrays)),
+        tuple(Pointer(8 * i, name) for i, name in enumerate(arrays)),
+        tuple(Buffer(name, bytearray(a.tobytes()), use) for name, (a, use) in arrays.items()),
+    )
+
+
+def result(launch: Launch, name: str, like: NDArray[Any]) -> NDArray[Any]:
+    """What stands in a buffer after the launch."""
+    (data,) = (b.data for b in launch.buffers if b.name == name)
+    return np.frombuffer(bytes(data), like.dtype).reshape(like.shape)
+
+
+def find(launch: Launch, policy: Policy, *, races: bool = False, timeout: float = 5.0) -> Finding:
+    """The finding of a launch that must have one."""
+    try:
+        run(launch, Options(policy, races=races, timeout=timeout))
+    except EmulationError as error:
+        return error.finding
+    raise AssertionError("nothing was found")
+
+
+def marked_line(unit: Unit, mark: str = "BUG") -> int:
+    """The line of the unit that carries the comment ``mark``."""
+    (line,) = (i for i, text in enumerate(unit.lines, 1) if f"// {mark}" in text)
+    return line
