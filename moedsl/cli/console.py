@@ -47,11 +47,6 @@ class Console:
         self._document: dict[str, object] = {}
         self._diagnostics: list[Diagnostic] = []
 
-    @property
-    def progress(self) -> bool:
-        """Whether someone watches stderr: progress is shown only then."""
-        return sys.stderr.isatty()
-
     def result(self, **entries: object) -> None:
         """Entries of the JSON document; nothing without ``--json``."""
         self._document.update(entries)
@@ -91,6 +86,12 @@ class Console:
     def note(self, text: str) -> None:
         """A line about what happens, on stderr."""
         sys.stderr.write(text + "\n")
+
+    def step(self, text: str) -> None:
+        """Say what is being done, in one line that the next call replaces; "" takes it away."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()
 
     def report(self, diagnostics: Iterable[Diagnostic], *, as_result: bool = False) -> None:
         """Print findings on stderr, or on stdout if they are what was asked for."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"numpy", "rich", "hypothesis", "cuda", "ml_dtypes", "platformdirs"}
+HEAVY = {"numpy", "rich", "hypothesis", "cuda", "ml_dtypes"}
 COMMANDS = [["--help"], ["check", str(ROOT / "examples" / "quickstart.moe")]]
 
 
