@@ -29,6 +29,8 @@ LINE_BYTES = (64, 512)
 
 _OTHER_REGISTERS = 44
 """Addresses, the walk over tiles and loop state, as compiled kernels show it."""
+_SPARE_REGISTERS = 12
+"""Granted beyond the estimate where that only costs residency, so that nothing spills."""
 _SYSTEM_SHARED = 1024
 """Shared memory that the system keeps for each resident CTA."""
 
@@ -207,7 +209,7 @@ def _registers(
 
 
 def _blocks(shared: int, registers: int, threads: int, target: Target) -> int:
-    granted = max(1, min(_aligned(registers, 8), target.registers_per_thread))
+    granted = min(_aligned(registers + _SPARE_REGISTERS, 8), target.registers_per_thread)
     return max(
         1,
         min(

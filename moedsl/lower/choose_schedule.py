@@ -1,0 +1,224 @@
+"""Fill in every decision that a schedule request leaves open.
+
+The defaults are the fastest found on an H200 for the rows per expert that are expected; they are
+proposals, tried from the best down, and the first that the target has room for is taken. What a
+request gives is never changed, even if nothing fits then: the legality rules say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from moedsl.ir.core import Compute
+from moedsl.ir.moe import Contract
+from moedsl.ir.schedule import Persistence, Requirement, Schedule, TileShape
+from moedsl.lower.build_tile import build_tile
+from moedsl.lower.resources import WARP, element_bytes, resources, share_tile, step_shape
+from moedsl.work import ceil_div
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from moedsl.ir.moe import MoeKernel
+    from moedsl.ir.schedule import ScheduleRequest
+    from moedsl.lower.resources import Resources
+    from moedsl.target import Target
+
+DECODE_ROWS = 8
+"""Up to so many rows an expert on average, weights are streamed past a few rows."""
+FEW_ROWS = 64
+"""Up to so many, a call is still bound by reading the weights."""
+_TAILS = (96, 64, 32, 16, 8)
+_RESIDENT_CTAS = 256
+"""CTAs to feed; with fewer tiles the depth is split."""
+_LEAST_STEPS = 8
+"""Stages of depth that a part of a split keeps."""
+_MOST_SPLITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A shape to try. ``depth_bytes`` is one line of a stage; ``stages`` are the most and the
+    fewest worth having, ``warps`` the fewest that should be resident on an SM.
+    """
+
+    rows: int
+    columns: int
+    depth_bytes: int
+    consumers: int
+    stages: tuple[int, int]
+    warps: int
+    swap_ab: bool = False
+
+
+_MANY = (
+    Proposal(128, 128, 128, 1, (4, 3), 8),
+    Proposal(128, 256, 128, 2, (4, 3), 8),
+    Proposal(128, 256, 64, 2, (6, 4), 8),
+    Proposal(128, 128, 64, 2, (6, 3), 8),
+    Proposal(128, 64, 64, 1, (6, 3), 4),
+    Proposal(64, 64, 64, 1, (4, 2), 4),
+)
+_FEW = (
+    Proposal(64, 128, 128, 1, (4, 3), 8),
+    Proposal(64, 128, 64, 1, (6, 3), 8),
+    Proposal(64, 64, 64, 1, (4, 2), 4),
+)
+_SMALL = (
+    Proposal(32, 128, 128, 1, (4, 3), 8, swap_ab=True),
+    Proposal(32, 128, 64, 1, (6, 3), 8, swap_ab=True),
+    Proposal(32, 64, 64, 1, (4, 2), 4, swap_ab=True),
+)
+_DECODE = (
+    Proposal(16, 64, 256, 1, (5, 4), 8, swap_ab=True),
+    Proposal(16, 64, 128, 1, (6, 3), 8, swap_ab=True),
+    Proposal(16, 64, 64, 1, (4, 2), 4, swap_ab=True),
+)
+_LANES = (
+    Proposal(128, 64, 128, 1, (4, 2), 8),
+    Proposal(64, 64, 64, 1, (4, 2), 4),
+)
+_LANES_FEW = (
+    Proposal(32, 64, 128, 1, (4, 2), 8),
+    Proposal(32, 64, 64, 1, (4, 2), 4),
+)
+
+
+def choose_schedule(
+    kernel: MoeKernel,
+    target: Target,
+    request: ScheduleRequest | None = None,
+    rows: int | None = None,
+) -> Schedule:
+    """A complete schedule for ``kernel`` on ``target``.
+
+    ``rows`` is the total number of rows that calls will have; None where it is not known. With
+    ``require batch_invariant`` it is not looked at, since a row's bits may not depend on it.
+    """
+    given: Mapping[str, Any] = request.given if request is not None else {}
+    required = given.get("require", ())
+    if Requirement.BATCH_INVARIANT in required:
+        rows = None
+    last: Schedule | None = None
+    for proposal in _proposals(kernel, rows):
+        for schedule in _attempts(kernel, proposal, given, rows):
+            last = schedule
+            found = resources(build_tile(kernel, schedule, target), target)
+            if _fits(found, target, proposal):
+                return schedule
+    assert last is not None
+    return last
+
+
+def rows_per_expert(kernel: MoeKernel, rows: int | None) -> float | None:
+    """Average rows of an expert that may have any: with fewer rows than experts, one."""
+    if rows is None or not kernel.signature.row_grouped:
+        return None
+    return rows / max(1, min(rows, kernel.signature.expert_count))
+
+
+def _proposals(kernel: MoeKernel, rows: int | None) -> tuple[Proposal, ...]:
+    average = rows_per_expert(kernel, rows)
+    if kernel.signature.compute is Compute.F32:
+        return _LANES_FEW if average is not None and average <= FEW_ROWS else _LANES
+    if average is None or average > 2 * FEW_ROWS:
+        return _MANY
+    if average > FEW_ROWS:
+        return (*_MANY[:1], *_FEW)
+    return _DECODE if average <= DECODE_ROWS else _SMALL
+
+
+def _attempts(
+    kernel: MoeKernel,
+    proposal: Proposal,
+    given: Mapping[str, Any],
+    rows: int | None,
+) -> Iterator[Schedule]:
+    """``proposal`` with what is given, from the most stages to the fewest."""
+    most, fewest = proposal.stages
+    for stages in range(most, fewest - 1, -1):
+        proposed = Schedule(
+            tile=_shape(kernel, proposal),
+            swap_ab=proposal.swap_ab,
+            stages=stages,
+            consumers=proposal.consumers,
+            persistent=Persistence.DYNAMIC,
+        )
+        schedule = _with_given(proposed, given)
+        if "tails" not in given:
+            schedule = replace(schedule, tails=_tails(kernel, schedule))
+        if "split_k" not in given and Requirement.BATCH_INVARIANT not in schedule.require:
+            schedule = replace(schedule, split_k=_split(kernel, schedule, rows))
+        yield schedule
+        if "stages" in given:
+            return
+
+
+def _shape(kernel: MoeKernel, proposal: Proposal) -> TileShape:
+    """The proposed tile, its columns shared by all sums and cut to the matrix."""
+    signature = kernel.signature
+    sums = sum(isinstance(op, Contract) for op in kernel.body)
+    least = 4 * step_shape(signature.compute, proposal.swap_ab).columns
+    columns = max(least, proposal.columns // (1 << (sums - 1).bit_length()))
+    extent = signature.index(signature.columns).extent
+    while extent is not None and columns >= 2 * extent and columns > least:
+        columns //= 2
+    depth = proposal.depth_bytes // element_bytes(signature.compute)
+    return TileShape(proposal.rows, columns, depth)
+
+
+def _with_given(schedule: Schedule, given: Mapping[str, Any]) -> Schedule:
+    """``schedule`` with the fields of ``given``; those of nested parts are named with a dot."""
+    nested: dict[str, Any] = {"tile": schedule.tile, "raster": schedule.raster}
+    parts = {name: replace(part, **_below(name, given)) for name, part in nested.items()}
+    own = {name: value for name, value in given.items() if "." not in name}
+    return replace(schedule, **{**parts, **own})
+
+
+def _below(part: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of ``part``, by field name."""
+    dotted = f"{part}."
+    return {n.removeprefix(dotted): v for n, v in given.items() if n.startswith(dotted)}
+
+
+def _tails(kernel: MoeKernel, schedule: Schedule) -> tuple[int, ...]:
+    """Lower heights that the warps can share and that some tile may need."""
+    signature, tile = kernel.signature, schedule.tile
+    step = step_shape(signature.compute, schedule.swap_ab)
+    warps = schedule.consumers * 128 // WARP
+    heights = [
+        height
+        for height in _TAILS
+        if height < tile.rows and share_tile(height, tile.columns, warps, step) is not None
+    ]
+    if signature.row_grouped:
+        return tuple(heights)
+    extent = signature.index(signature.rows).extent
+    if extent is None:
+        return ()
+    left = extent % tile.rows
+    return tuple(height for height in heights if height >= left > 0)[-1:]
+
+
+def _split(kernel: MoeKernel, schedule: Schedule, rows: int | None) -> int:
+    """Parts of the depth: as many as it takes to feed the machine, at least 1."""
+    signature, tile = kernel.signature, schedule.tile
+    columns = signature.index(signature.columns).extent
+    depths = [signature.index(op.over).extent for op in kernel.body if isinstance(op, Contract)]
+    if rows is None or columns is None or not signature.row_grouped:
+        return 1
+    tiles = max(min(rows, signature.expert_count), ceil_div(rows, tile.rows))
+    tiles *= ceil_div(columns, tile.columns)
+    steps = min(ceil_div(depth, tile.depth) if depth is not None else 1 for depth in depths)
+    return max(1, min(_RESIDENT_CTAS // tiles if tiles else 1, steps // _LEAST_STEPS, _MOST_SPLITS))
+
+
+def _fits(found: Resources, target: Target, proposal: Proposal) -> bool:
+    """Whether a CTA fits and enough warps are resident."""
+    return (
+        not found.unshared
+        and found.shared.bytes <= target.shared_per_block
+        and found.registers <= target.registers_per_thread
+        and found.blocks * found.threads >= proposal.warps * WARP
+    )
