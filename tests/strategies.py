@@ -164,6 +164,8 @@ def _epilogue(build: _Builder, signature: Signature) -> None:
         match draw(st.integers(0, 3)):
             case 0:
                 dims = tuple(dim for dim in domain if draw(st.booleans()))
+                if "m" in dims:  # a ragged row says which expert it belongs to
+                    dims = tuple(dim for dim in dims if dim != "e")
                 via = "m" if "m" in dims and draw(st.integers(0, 3)) == 0 else None
                 dtype = draw(st.sampled_from(FLOATS))
                 access = build.access(f"b{number}", Role.INPUT, dtype, dims, via)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,11 +18,8 @@ from moedsl.ir.moe import Signature
 from moedsl.ir.text import parse_module, print_module
 from moedsl.source.diagnostic import DiagnosticError
 from moedsl.source.span import NOWHERE, Source, Span
-from tests.ir.examples import EXAMPLE, TILE_TEXT
+from tests.ir.examples import EXAMPLE, KERNEL, TILE_TEXT
 from tests.strategies import modules
-
-if TYPE_CHECKING:
-    from moedsl.ir.moe import MoeKernel
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -43,9 +40,8 @@ def test_tile_text_reads_as_documented() -> None:
 
 @pytest.mark.parametrize("name", ["none", "true", "inf", "index", "input", "a b", 'q"%', "ä", "x{"])
 def test_any_name_survives(name: str) -> None:
-    kernel: MoeKernel = EXAMPLE.kernels[0]  # type: ignore[assignment]
-    signature = replace(kernel.signature, name=name)
-    module = Module("moe", (replace(kernel, signature=signature),), EXAMPLE.source)
+    signature = replace(KERNEL.signature, name=name)
+    module = Module("moe", (replace(KERNEL, signature=signature),), EXAMPLE.source)
     assert parse_module(Source("x", print_module(module))) == module
 
 
