@@ -89,7 +89,7 @@ def arrange(
             found.append(_unknown(reporter, name, names))
         given[name] = value
     for name in names:
-        if given.get(name) is None:
+        if name not in given:
             found.append(reporter.report("MOE0501", f"argument '{name}' is missing", name))
     if found:
         raise DiagnosticError(found)

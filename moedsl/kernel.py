@@ -7,18 +7,26 @@ of a schedule, compilation. It leaves a plan, and later calls like it only look 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
 from moedsl.arrays import ArrayError
-from moedsl.backend import Backend, DeviceExecutable, Emitter, Executable, backends
+from moedsl.backend import (
+    Backend,
+    DeviceExecutable,
+    Emitter,
+    Executable,
+    PerformanceWarning,
+    backends,
+)
 from moedsl.checked import check_call
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
-from moedsl.lower.build_tile import build_tile
-from moedsl.lower.check_schedule import check_schedule
-from moedsl.source.diagnostic import DiagnosticError, Severity, UnavailableError
+from moedsl.lower.pipeline import Options, lower_kernel
+from moedsl.plan import Plan, read_marks
+from moedsl.source.diagnostic import DiagnosticError, UnavailableError
 from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import Schedule, ScheduleRequest
     from moedsl.ir.tile import TileKernel
+    from moedsl.libraries import Library
     from moedsl.target import Target
 
 MOST_PLANS = 4096
@@ -35,21 +44,6 @@ MOST_PLANS = 4096
 
 HOST_BACKEND = "interp"
 DEVICE_BACKEND = "cuda"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to serve calls like one that was checked.
-
-    ``order[i]`` is the argument (then output) that the launch takes as its i-th address.
-    ``makers`` make the outputs where the caller gives none. ``extents`` are bytes around each
-    address, of inputs, ``offs`` and outputs given by the caller.
-    """
-
-    launch: Callable[[Sequence[int], int], None]
-    order: tuple[int, ...]
-    makers: tuple[Callable[[], Any], ...]
-    extents: tuple[tuple[int, int], ...]
 
 
 class CompiledKernel:
@@ -86,6 +80,8 @@ class CompiledKernel:
         self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
         self._reporter = Reporter(kernel.signature, kernel.source)
         self._names = argument_names(kernel.signature)
+        self._single = len(kernel.signature.outputs) == 1
+        self._tile_kernels: dict[tuple[str | None, int | None], TileKernel] = {}
         self._executables: dict[tuple[str, Schedule], Executable] = {}
         self._plans: dict[Hashable, Plan] = {}
 
@@ -94,23 +90,25 @@ class CompiledKernel:
     ) -> Any:
         """Compute; see the class for arguments, result and errors."""
         inputs = self._inputs(arguments, named)
-        given = outputs_given(self._reporter, out)
+        given = self._given(out)
         handle = self._stream(stream, inputs)
-        marks = None if self._debug else _marks(inputs, given, handle)
-        plan = self._plans.get(marks.key) if marks else None
-        if plan is None or marks is None:
-            return self._first_call(inputs, given, handle, marks)
-        pointers = marks.pointers
+        try:
+            addresses, key = read_marks(inputs if given is None else [*inputs, *given], handle)
+        except ArrayError:
+            return self._first_call(inputs, given, handle, None)
+        plan = self._plans.get(key)
+        if plan is None:
+            return self._first_call(inputs, given, handle, key)
         outputs: Sequence[Any]
         if given is None:
             outputs = [make() for make in plan.makers]
-            pointers += [library_of(array).mark(array, handle)[0] for array in outputs]
+            addresses += [plan.library.address(array) for array in outputs]
         else:
             outputs = given
-            if _near(pointers, plan.extents, len(outputs)):
+            if plan.crowded(addresses, len(outputs)):
                 check_call(self.kernel, inputs, given, handle, debug=False)
-        plan.launch([pointers[number] for number in plan.order], handle or 0)
-        return self._result(outputs)
+        plan.launch([addresses[number] for number in plan.order], handle or 0)
+        return outputs[0] if self._single else self._result(outputs)
 
     def warmup(
         self, *arguments: object, out: object = None, stream: object = None, **named: object
@@ -120,7 +118,7 @@ class CompiledKernel:
         Afterwards such calls may be captured into a CUDA graph. Takes and raises what a call does.
         """
         inputs = self._inputs(arguments, named)
-        given = outputs_given(self._reporter, out)
+        given = self._given(out)
         handle = self._stream(stream, inputs)
         checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
         self._executable(checked).prepare(checked.call)
@@ -130,12 +128,22 @@ class CompiledKernel:
 
         For None, a schedule that holds for any number of rows if there is one.
         """
+        signature = self.kernel.signature
         request = None if self._fixed else pick(self._requests, rows)
-        schedule = self._fixed or self._complete(request, rows)
-        found = check_schedule(self.kernel, schedule, request, self.target, self._requests)
-        if any(diagnostic.severity is Severity.ERROR for diagnostic in found):
-            raise DiagnosticError(found)
-        return build_tile(self.kernel, schedule, self.target)
+        typical = None if rows is None else typical_rows(rows, signature.expert_count)
+        key = None if request is None else request.name, typical
+        if key not in self._tile_kernels:
+            others = tuple(other for other in self._requests if other is not request)
+            options = Options(
+                target=self.target,
+                requests={signature.name: request} if request else {},
+                others={signature.name: others},
+                schedule=self._fixed,
+                rows=typical,
+                report=lambda finding: warnings.warn(str(finding), PerformanceWarning, 2),
+            )
+            self._tile_kernels[key] = lower_kernel(self.kernel, options)
+        return self._tile_kernels[key]
 
     @property
     def schedule(self) -> Schedule:
@@ -152,19 +160,16 @@ class CompiledKernel:
         """What another program must know to launch :meth:`tile_kernel`, and what it costs."""
         return _emitter().manifest(self.tile_kernel())
 
-    def _complete(self, request: ScheduleRequest | None, rows: int | None) -> Schedule:
-        from moedsl.lower.choose_schedule import choose_schedule
-
-        experts = self.kernel.signature.expert_count
-        typical = None if rows is None else typical_rows(rows, experts)
-        return choose_schedule(self.kernel, self.target, request, typical)
-
     def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> list[object]:
         if not arguments and len(named) == len(self._names):
-            inputs = [named.get(name) for name in self._names]
-            if all(array is not None for array in inputs):
-                return inputs
+            with suppress(KeyError):
+                return [named[name] for name in self._names]
         return arrange(self._reporter, arguments, named)
+
+    def _given(self, out: object) -> list[object] | None:
+        if self._single and out is not None and not isinstance(out, dict):
+            return [out]
+        return outputs_given(self._reporter, out)
 
     def _stream(self, stream: object, inputs: Sequence[object]) -> int | None:
         if stream is not None:
@@ -179,9 +184,9 @@ class CompiledKernel:
         inputs: Sequence[object],
         given: Sequence[object] | None,
         stream: int | None,
-        marks: Marks | None,
+        key: Hashable | None,
     ) -> Any:
-        """Check, prepare and launch a call, and leave a plan for those like it."""
+        """Check, prepare and launch a call, and leave a plan for those with the same key."""
         checked = check_call(self.kernel, inputs, given, stream, debug=self._debug)
         executable = self._executable(checked)
         call = checked.call
@@ -193,13 +198,18 @@ class CompiledKernel:
         launch(
             [*(call.arrays[t.name].pointer for t in tensors), call.offs.pointer], call.stream or 0
         )
-        if marks:
+        if key is not None and not self._debug:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            self._plans[marks.key] = self._plan(launch, checked)
+            self._plans[key] = self._plan(launch, checked, library_of(inputs[0]))
         return self._result(checked.outputs)
 
-    def _plan(self, launch: Callable[[Sequence[int], int], None], checked: CheckedCall) -> Plan:
+    def _plan(
+        self,
+        launch: Callable[[Sequence[int], int], None],
+        checked: CheckedCall,
+        library: Library,
+    ) -> Plan:
         signature, call = self.kernel.signature, checked.call
         names = [*self._names, *(t.name for t in signature.outputs)]
         views = [call.arrays.get(name, call.offs) for name in names]
@@ -207,6 +217,7 @@ class CompiledKernel:
             launch=launch,
             order=tuple(names.index(n) for n in (*(t.name for t in signature.tensors), OFFSETS)),
             makers=checked.makers,
+            library=library,
             extents=tuple(view.extent for view in views),
         )
 
@@ -216,9 +227,10 @@ class CompiledKernel:
         name = self._backend or (DEVICE_BACKEND if on_device else HOST_BACKEND)
         kernel = self.tile_kernel(checked.call.sizes[self.kernel.signature.ragged])
         key = name, kernel.schedule
-        if key not in self._executables:
-            self._executables[key] = find_backend(name).compile(kernel)
-        executable = self._executables[key]
+        executable = self._executables.get(key)
+        if executable is None:
+            compiled = find_backend(name).compile(kernel)
+            executable = self._executables.setdefault(key, compiled)
         if isinstance(executable, DeviceExecutable) is not on_device:
             place = "on a device" if on_device else "on the host"
             raise DiagnosticError(
@@ -236,40 +248,6 @@ class CompiledKernel:
         if len(outputs) == 1:
             return outputs[0]
         return dict(zip((t.name for t in self.kernel.signature.outputs), outputs, strict=True))
-
-
-@dataclass(slots=True)
-class Marks:
-    """Addresses of a call's arrays, and the key under which its plan stands."""
-
-    key: Hashable
-    pointers: list[int]
-
-
-def _marks(
-    inputs: Sequence[object], given: Sequence[object] | None, stream: int | None
-) -> Marks | None:
-    """None if there is an object that is no array, which the checks will report."""
-    keys: list[Hashable] = [given is None]
-    pointers = []
-    try:
-        for array in inputs if given is None else (*inputs, *given):
-            pointer, key = library_of(array).mark(array, stream)
-            pointers.append(pointer)
-            keys.append(key)
-    except ArrayError:
-        return None
-    return Marks(tuple(keys), pointers)
-
-
-def _near(pointers: Sequence[int], extents: Sequence[tuple[int, int]], outputs: int) -> bool:
-    """Whether the memory of any of the last ``outputs`` arrays may be that of another array."""
-    spans = [(p + low, p + high) for p, (low, high) in zip(pointers, extents, strict=True)]
-    for number in range(len(spans) - outputs, len(spans)):
-        first, last = spans[number]
-        if any(low < last and first < high for low, high in spans[:number]):
-            return True
-    return False
 
 
 def stream_handle(stream: object) -> int:

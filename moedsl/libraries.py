@@ -33,6 +33,9 @@ class Library(Protocol):
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         """Address, and a key equal for arrays that differ in nothing but address modulo 16."""
 
+    def address(self, array: Any) -> int:
+        """Address of an array that this library's ``maker`` made."""
+
     def view(self, array: Any, stream: int | None) -> ArrayView:
         """The array, ready to be used on CUDA stream ``stream``; ArrayError if it cannot be."""
 
@@ -75,7 +78,7 @@ def _library(kind: type) -> Library:
             case _:
                 continue
     if hasattr(kind, "__dlpack__") or hasattr(kind, "__cuda_array_interface__"):
-        return _Other()
+        return _Other(mutable=kind.__module__.partition(".")[0] not in ("jax", "jaxlib"))
     raise ArrayError(
         f"is no array but of type {kind.__name__}",
         "pass an array of NumPy, torch, CuPy or JAX, or one with DLPack",
@@ -119,6 +122,9 @@ class _Numpy:
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         return _mark(self.view(array, stream))
 
+    def address(self, array: Any) -> int:
+        return int(array.__array_interface__["data"][0])
+
     def view(self, array: Any, stream: int | None) -> ArrayView:
         return host_view(np.asarray(array))
 
@@ -137,6 +143,11 @@ class _Numpy:
 class _Torch:
     """torch, on CUDA devices and, for CPU tensors, as NumPy arrays."""
 
+    def __init__(self) -> None:
+        torch = sys.modules["torch"]
+        # A torch without CUDA lacks it, and has no device tensors.
+        self._current_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         try:
             pointer = array.data_ptr()
@@ -144,6 +155,9 @@ class _Torch:
         except RuntimeError as error:
             raise ArrayError(f"cannot be read: {error}") from error
         return pointer, key
+
+    def address(self, array: Any) -> int:
+        return int(array.data_ptr())
 
     def view(self, array: Any, stream: int | None) -> ArrayView:
         if str(array.layout) != "torch.strided":
@@ -170,7 +184,7 @@ class _Torch:
 
     def stream(self, array: Any) -> int | None:
         device = array.get_device()
-        return None if device < 0 else sys.modules["torch"]._C._cuda_getCurrentRawStream(device)
+        return None if device < 0 else self._current_stream(device)
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         host = array.detach().cpu()
@@ -187,6 +201,9 @@ class _Cupy:
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         pointer = array.data.ptr
         return pointer, (array.shape, array.strides, array.dtype, array.device.id, pointer & 15)
+
+    def address(self, array: Any) -> int:
+        return int(array.data.ptr)
 
     def view(self, array: Any, stream: int | None) -> ArrayView:
         dtype = element_type(array.dtype.name)
@@ -222,8 +239,14 @@ class _Cupy:
 class _Other:
     """Any library with DLPack or ``__cuda_array_interface__``, ordered behind the producer."""
 
+    def __init__(self, *, mutable: bool) -> None:
+        self._mutable = mutable
+
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         return _mark(self.view(array, stream))
+
+    def address(self, array: Any) -> int:
+        raise AssertionError("it makes no arrays")
 
     def view(self, array: Any, stream: int | None) -> ArrayView:
         from cuda.core.utils import StridedMemoryView
@@ -245,7 +268,7 @@ class _Other:
             dtype=dtype,
             device=seen.device_id,
             owner=seen,
-            writable=not seen.readonly,
+            writable=self._mutable and not seen.readonly,
         )
 
     def maker(

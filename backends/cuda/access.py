@@ -31,6 +31,8 @@ def access_modes(signature: Signature, arrays: Mapping[str, ArrayView]) -> Acces
 
 def vector_obstacle(view: ArrayView) -> str | None:
     """Why the array cannot be accessed 16 bytes at a time, or None if it can."""
+    if 0 in view.shape:
+        return None
     unit = VECTOR_BYTES // view.dtype.bytes
     *outer, (columns, inner) = zip(view.shape, view.strides, strict=True)
     if columns > 1 and inner != 1:

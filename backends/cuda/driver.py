@@ -64,7 +64,7 @@ def driver() -> Any:
 def check(answer: tuple[Any, ...]) -> Any:
     """The value of a driver call, None if it has none; RuntimeError if it failed."""
     status, *values = answer
-    if int(status) != 0:
+    if status:
         _, text = driver().cuGetErrorString(status)
         raise RuntimeError(f"the CUDA driver failed: {status.name}: {(text or b'').decode()}")
     return values[0] if values else None
@@ -108,10 +108,10 @@ def current(device: Gpu) -> Iterator[None]:
         check(cuda.cuCtxPopCurrent())
 
 
-def is_current(ordinal: int) -> bool:
-    """Whether this thread's current context belongs to device ``ordinal``."""
-    status, device = driver().cuCtxGetDevice()
-    return int(status) == 0 and int(device) == ordinal
+def is_current(device: Gpu) -> bool:
+    """Whether this thread's current context is that of ``device``."""
+    status, context = driver().cuCtxGetCurrent()
+    return not status and context == device.context
 
 
 def is_capturing(stream: int) -> bool:

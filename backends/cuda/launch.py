@@ -118,14 +118,15 @@ class BoundLaunch:
         self._words = memoryview(self._arguments).cast("Q")
         self._parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         self._parameters_address = ctypes.addressof(self._parameters)
-        self._launch = driver().cuLaunchKernel
-        self._kernel = driver().CUfunction(int(resident.kernel.handle))
+        self._driver = driver()
+        self._kernel = self._driver.CUfunction(int(resident.kernel.handle))
+        self._streams: dict[int, Any] = {}
 
     def reserve(self, stream: int) -> None:
         """Have the workspace for launches on ``stream`` ready."""
         if self._workspace and self._blocks:
             with current(self._resident.device), self._resident.lock:
-                self._scratch(stream)
+                self._scratch(self._driver.CUstream(stream))
 
     def __call__(self, pointers: Sequence[int], stream: int) -> None:
         """Launch on the stream with this handle: addresses of the signature's tensors, then offs.
@@ -134,7 +135,7 @@ class BoundLaunch:
         """
         if not self._blocks:
             return
-        if stream > SPECIAL_STREAMS or is_current(self._resident.device.ordinal):
+        if stream > SPECIAL_STREAMS or is_current(self._resident.device):
             self._submit(pointers, stream)
         else:
             with current(self._resident.device):
@@ -142,24 +143,27 @@ class BoundLaunch:
 
     def _submit(self, pointers: Sequence[int], stream: int) -> None:
         words, generated = self._words, self._resident.generated
+        handle = self._streams.get(stream)
+        if handle is None:
+            handle = self._streams[stream] = self._driver.CUstream(stream)
         with self._resident.lock:
             for word, number in self._pointers:
                 words[word] = pointers[number]
             if self._workspace:
-                self._scratch(stream)
-            (status,) = self._launch(
+                self._scratch(handle)
+            (status,) = self._driver.cuLaunchKernel(
                 self._kernel,
                 self._blocks, 1, 1,
                 generated.threads, 1, 1,
                 generated.shared_bytes,
-                stream,
+                handle,
                 self._parameters_address,
                 0,
             )  # fmt: skip
         if status:
             check((status,))
 
-    def _scratch(self, stream: int) -> None:
+    def _scratch(self, stream: Any) -> None:
         layout = self._layout
         scratch = self._resident.workspaces.at(stream, layout.zeroed_bytes, layout.free_bytes)
         for word, part in self._workspace:

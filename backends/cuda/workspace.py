@@ -11,7 +11,7 @@ from __future__ import annotations
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moedsl.backends.cuda.driver import check, current, driver
 
@@ -37,27 +37,32 @@ class Scratch:
         return self.zeroed_bytes >= zeroed_bytes and self.free_bytes >= free_bytes
 
 
+_NOTHING = Scratch()
+
+
 class Workspaces:
     """The scratch memory of one kernel on one device. Its user holds a lock around ``at``."""
 
     def __init__(self, device: Gpu) -> None:
         self._device = device
+        self._driver = driver()
+        self._not_recording = self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
         self._blocks: dict[Hashable, Scratch] = {}
         self._owned: list[int] = []
         finalizer = weakref.finalize(self, _release, device, self._owned)
         finalizer.atexit = False
 
-    def at(self, stream: int, zeroed_bytes: int, free_bytes: int) -> Scratch:
-        """Scratch of at least these sizes for a launch on ``stream`` of the current device."""
-        cuda = driver()
-        none = cuda.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
-        captured = check(cuda.cuStreamIsCapturing(stream)) != none
-        # A handle may be reused, or (per-thread default) mean another stream in each thread.
-        key: Hashable = int(check(cuda.cuStreamGetId(stream)))
+    def at(self, stream: Any, zeroed_bytes: int, free_bytes: int) -> Scratch:
+        """Scratch of at least these sizes for a launch on a ``CUstream`` of the current device."""
+        captured = check(self._driver.cuStreamIsCapturing(stream)) != self._not_recording
+        key: Hashable
         if captured:
-            _, _, capture, *_ = cuda.cuStreamGetCaptureInfo(stream)
-            key = (key, int(capture))
-        found = self._blocks.get(key, Scratch())
+            _, _, capture, *_ = self._driver.cuStreamGetCaptureInfo(stream)
+            key = int(stream), int(capture)
+        else:
+            # A handle may be reused, or (per-thread default) mean another stream in each thread.
+            key = check(self._driver.cuStreamGetId(stream))
+        found = self._blocks.get(key, _NOTHING)
         if found.holds(zeroed_bytes, free_bytes):
             return found
         return self._grow(key, found, (zeroed_bytes, free_bytes), owned=not captured)

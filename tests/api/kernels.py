@@ -30,7 +30,7 @@ def forward(
     accumulate: bool = False,
     out: DType | None = None,
 ) -> MoeKernel:
-    """``y[m, n] = sum[k] x[m, k] * w[e, n, k]``, on demand ``x[src[m], k]`` and ``y[dst[m], n]``."""
+    """``y[m, n] = sum[k] x[m, k] * w[e, n, k]``; also ``x[src[m], k]`` and ``y[dst[m], n]``."""
     indices = [
         Index("e", IndexKind.FIXED, experts),
         Index("m", IndexKind.RAGGED, over="e"),

@@ -125,7 +125,7 @@ def test_wrong_use(
 def test_help_for_wrong_names(device: FakeDevice) -> None:
     with pytest.raises(DiagnosticError) as caught:
         compiled()(1, 2, offz=3)
-    assert [d.help for d in caught.value.diagnostics][0] == "did you mean 'offs'?"
+    assert caught.value.diagnostics[0].help == "did you mean 'offs'?"
     with pytest.raises(DiagnosticError) as caught:
         compiled()(1, 2, 3, y=4)
     assert "out=" in caught.value.diagnostics[0].help

@@ -160,6 +160,7 @@ def test_cold_capture_is_refused_clearly(torch: Any) -> None:
     call = kernel(schedule(rows=32))
     graph, caught = torch.cuda.CUDAGraph(), None
     with torch.cuda.graph(graph):
+        named["x"].clone()
         try:
             call(**named)
         except UnavailableError as error:
@@ -255,7 +256,7 @@ def test_other_libraries_through_dlpack_and_cuda_array_interface(torch: Any) -> 
 
         @property
         def __cuda_array_interface__(self) -> Any:
-            return self._array.__cuda_array_interface__
+            return {**self._array.__cuda_array_interface__, "version": 3}
 
     for kind, dtype in ((DlpackKind, DType.BF16), (DlpackKind, DType.F16), (CaiKind, DType.F16)):
         name = {"bf16": "bfloat16", "f16": "float16"}[dtype]
@@ -286,22 +287,33 @@ def test_jax(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel()(**arrays, out=jax.numpy.from_dlpack(out) + 0)
 
 
+def host_time(torch: Any, act: Any) -> float:
+    """Median over batches of the seconds that ``act`` keeps the host, the device never behind."""
+    times = []
+    for _ in range(200):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(10):
+            act()
+        times.append((time.perf_counter() - start) / 10)
+    return sorted(times)[len(times) // 2]
+
+
 def test_host_time_of_a_call(torch: Any) -> None:
     named, expected = case(torch, (1,) * 8)
+    slowest = 0.0
     for chosen in (schedule(), schedule(persistent=Persistence.DYNAMIC, split_k=3)):
         call, out = kernel(chosen), torch.empty_like(expected)
+        call(**named)
         call(**named, out=out)
-        for options in ({"out": out}, {}):
-            times = []
-            for _ in range(300):
-                torch.cuda.synchronize()
-                start = time.perf_counter()
-                for _ in range(10):
-                    call(**named, **options)
-                times.append((time.perf_counter() - start) / 10)
-            median = sorted(times)[len(times) // 2]
-            print(chosen.persistent, chosen.split_k, *options, f"{median * 1e6:.1f} µs")
-            assert median < 15e-6
+        given = host_time(torch, lambda call=call, out=out: call(**named, out=out))
+        fresh = host_time(torch, lambda call=call: call(**named))
+        (plan, *_), addresses = call._plans.values(), [a.data_ptr() for a in named.values()]
+        addresses = [addresses[0], addresses[1], out.data_ptr(), addresses[2]]
+        bare = host_time(torch, lambda plan=plan, at=addresses: plan.launch(at, 0))
+        print(chosen.persistent, chosen.split_k, f"{given:.2e} {fresh:.2e} {bare:.2e}")
+        slowest = max(slowest, given, fresh)
+    assert slowest < 15e-6
 
 
 def test_schedule_for_another_architecture_is_refused(torch: Any) -> None:
