@@ -22,7 +22,7 @@ from moedsl.meaning import NUMPY_TYPES, Mode
 from moedsl.rows import offs_from_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _CANARY = 0xA5
 _POISON = 0xFF
 """In every byte of a float it makes a NaN."""
+_PART = 1 << 18
 _GUARD = 1024
 """Canary bytes before and behind an array, at least."""
 ALIGNMENT = 256
@@ -222,6 +223,17 @@ def _poison(tensor: Tensor, array: Array, ragged: str, owned: int) -> None:
         array[(slice(None),) * axis + (slice(owned, None),)] = poison[0]
 
 
+def _parts(array: Array) -> Iterator[Array]:
+    """``array`` in pieces that fit a cache, so that drawing f32 for them costs no memory."""
+    if array.size <= _PART or array.ndim < 2:
+        yield array
+        return
+    step = max(1, _PART * len(array) // array.size)
+    for first in range(0, len(array), step):
+        part = array[first : first + step]
+        yield from _parts(part[0]) if step == 1 else (part,)
+
+
 @dataclass(frozen=True)
 class _Maker:
     """Draws the contents of tensors by what the kernel does with them."""
@@ -237,9 +249,8 @@ class _Maker:
             array[...] = self._map(tensor)
             return
         draw = self._draw(tensor)
-        # Slice by slice: a layer's weights in f32 need not fit beside themselves.
-        for part in array if array.ndim > 1 else [array]:
-            part[...] = draw(part.shape).astype(array.dtype)
+        for part in _parts(array):
+            part[...] = draw(part.shape)
 
     def _draw(self, tensor: Tensor) -> Callable[[tuple[int, ...]], NDArray[np.float32]]:
         rng, depth = self.rng, self._depth(tensor.name)
