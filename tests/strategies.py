@@ -231,7 +231,7 @@ def schedules(
     rows = draw(st.sampled_from(heights(columns)))
     tails: list[int] = []
     lower = [height for height in heights(columns) if height < rows]
-    if row_grouped and lower:
+    if lower:
         tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
     least = LINE_BYTES[0] // element_bytes(compute)
     depths = [depth for depth in (16, 32, 64, 128) if least <= depth <= max(deepest, least)]

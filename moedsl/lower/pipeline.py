@@ -20,6 +20,7 @@ from moedsl.ir.tile import TileKernel
 from moedsl.ir.verify import verify_module
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.drop_unused import drop_unused
 from moedsl.lower.fold_constants import fold_constants
 from moedsl.lower.share_values import share_values
@@ -72,8 +73,6 @@ class Pass:
 
 
 def _choose(kernel: MoeKernel, options: Options) -> ScheduledKernel:
-    from moedsl.lower.choose_schedule import choose_schedule
-
     request = options.requests.get(kernel.signature.name)
     schedule = options.schedule
     if schedule is None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from moedsl.ir.elementwise import Store
 from moedsl.ir.module import Module, ScheduledKernel
-from moedsl.ir.schedule import Schedule, TileShape
+from moedsl.ir.moe import MoeKernel
+from moedsl.ir.schedule import ExpertOrder, Requirement, Schedule, ScheduleRequest, TileShape
 from moedsl.ir.text import parse_module, print_module
 from moedsl.ir.tile import TileKernel
 from moedsl.ir.verify import BrokenIRError
@@ -70,11 +71,56 @@ def test_lower_kernel_gives_a_tile_kernel() -> None:
     assert (tile.target, tile.schedule, len(tile.body)) == ("sm_80", SCHEDULE, 4)
 
 
+@relaxed
+@given(
+    moe_kernels(largest=300, experts=40),
+    st.sampled_from(sorted(TARGETS)),
+    st.none() | st.integers(0, 40000),
+)
+def test_what_the_compiler_chooses_is_legal(kernel: MoeKernel, sm: str, rows: int | None) -> None:
+    tile = lower_kernel(kernel, Options(target=TARGETS[sm], rows=rows))
+    assert tile.target == sm
+
+
+@relaxed
+@given(moe_kernels(), st.sampled_from(sorted(TARGETS)), st.data())
+def test_any_request_is_lowered_or_refused_by_a_rule(
+    kernel: MoeKernel, sm: str, data: st.DataObject
+) -> None:
+    sizes = st.integers(1, 300)
+    fields: dict[str, st.SearchStrategy[object]] = {
+        "tile.rows": sizes,
+        "tile.columns": sizes,
+        "tile.depth": sizes,
+        "tails": st.lists(sizes, max_size=3).map(tuple),
+        "swap_ab": st.booleans(),
+        "stages": sizes,
+        "consumers": sizes,
+        "fuse_rows": sizes,
+        "split_k": sizes,
+        "order": st.sampled_from(ExpertOrder),
+        "require": st.sampled_from(((), tuple(Requirement))),
+    }
+    given = data.draw(st.fixed_dictionaries({}, optional=fields))
+    request = ScheduleRequest("s", kernel.signature.name, given=given)
+    options = Options(target=TARGETS[sm], requests={kernel.signature.name: request})
+    try:
+        schedule = lower_kernel(kernel, options).schedule
+    except DiagnosticError as error:
+        assert all(found.code.startswith("MOE04") for found in error.diagnostics)
+        return
+    for name, value in given.items():
+        owner: object = schedule
+        for part in name.split("."):
+            owner = getattr(owner, part)
+        assert owner == value
+
+
 def test_an_illegal_schedule_stops_the_pipeline() -> None:
     options = replace(OPTIONS, schedule=replace(SCHEDULE, stages=1))
     with pytest.raises(DiagnosticError) as caught:
         lower_kernel(KERNEL, options)
-    assert [found.code for found in caught.value.diagnostics] == ["MOE0409"]
+    assert [found.code for found in caught.value.diagnostics] == ["MOE0408"]
 
 
 def refusal(module: Module, *names: str) -> Any:

@@ -24,16 +24,15 @@ SENSE: tuple[tuple[str, Rule], ...] = (
 
 SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0403", plan.tails_fall),
-    ("MOE0404", plan.tails_need_ragged_rows),
-    ("MOE0405", plan.fuse_needs_ragged_rows),
-    ("MOE0406", plan.fuse_fits_tile),
-    ("MOE0407", plan.order_needs_ragged_rows),
-    ("MOE0408", plan.order_can_sort),
-    ("MOE0409", demand.stages_in_range),
-    ("MOE0410", demand.consumers_fit_block),
-    ("MOE0411", plan.splits_fit_depth),
-    ("MOE0412", demand.tile_fits_instruction),
-    ("MOE0413", demand.depth_fits_stage),
+    ("MOE0404", plan.fuse_needs_ragged_rows),
+    ("MOE0405", plan.fuse_fits_tile),
+    ("MOE0406", plan.order_needs_ragged_rows),
+    ("MOE0407", plan.order_can_sort),
+    ("MOE0408", demand.stages_in_range),
+    ("MOE0409", demand.consumers_fit_block),
+    ("MOE0410", plan.splits_fit_depth),
+    ("MOE0411", demand.tile_fits_instruction),
+    ("MOE0412", demand.depth_fits_stage),
     ("MOE0420", hardware.cluster_is_small),
     ("MOE0421", hardware.cluster_stays_in_expert),
     ("MOE0422", hardware.cluster_needs_hardware),
@@ -48,9 +47,9 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
 """About the schedule itself."""
 
 DEMAND: tuple[tuple[str, Rule], ...] = (
-    ("MOE0414", demand.warps_share_tile),
-    ("MOE0415", demand.shared_memory_fits),
-    ("MOE0416", demand.registers_fit),
+    ("MOE0413", demand.warps_share_tile),
+    ("MOE0414", demand.shared_memory_fits),
+    ("MOE0415", demand.registers_fit),
 )
 """About what the schedule takes of the target."""
 

@@ -63,12 +63,6 @@ def tails_fall(case: Case) -> Iterator[Finding]:
             return
 
 
-def tails_need_ragged_rows(case: Case) -> Iterator[Finding]:
-    """Only experts with their own number of rows have something left over."""
-    if case.schedule.tails and not case.kernel.signature.row_grouped:
-        yield _needs_ragged_rows(case, "tails", "tails")
-
-
 def fuse_needs_ragged_rows(case: Case) -> Iterator[Finding]:
     """Only experts with few rows of output can share a work item."""
     if case.schedule.fuse_rows and not case.kernel.signature.row_grouped:
