@@ -15,6 +15,7 @@ from moedsl.ir.tile import Multiply
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
+    from moedsl.ir.core import Access
     from moedsl.ir.schedule import Schedule
     from moedsl.ir.tile import TileKernel
     from moedsl.target import Target
@@ -27,9 +28,13 @@ TILE_ALIGNMENT = 512
 LINE_BYTES = (64, 512)
 """Least and most bytes of depth in one stage; a power of two between them."""
 
-_OTHER_REGISTERS = 44
+_OTHER_REGISTERS = 36
 """Addresses, the walk over tiles and loop state, as compiled kernels show it."""
-_SPARE_REGISTERS = 12
+_OPERAND_REGISTERS = 8
+"""Where the next stage of an operand comes from."""
+_WORD_REGISTERS = 20
+"""Addresses of single words, for 4-byte operands whose lines run along positions."""
+_SPARE_REGISTERS = 20
 """Granted beyond the estimate where that only costs residency, so that nothing spills."""
 _SYSTEM_SHARED = 1024
 """Shared memory that the system keeps for each resident CTA."""
@@ -204,8 +209,17 @@ def _registers(
         fragments = rows + columns // 2 * most
     else:
         fragments = 2 * (rows + columns * most) // 4
-    operands = sum(1 + len(op.columns) for op in multiplies)
-    return sums + fragments + _OTHER_REGISTERS + 8 * operands
+    operands = [access for op in multiplies for access in (op.rows, *op.columns)]
+    addresses = _OPERAND_REGISTERS * len(operands)
+    if compute is Compute.TF32:
+        over = {access: op.over for op in multiplies for access in (op.rows, *op.columns)}
+        addresses += _WORD_REGISTERS * sum(not depth_inner(a, over[a]) for a in operands)
+    return sums + fragments + _OTHER_REGISTERS + addresses
+
+
+def depth_inner(access: Access, over: str) -> bool:
+    """Whether depth ``over`` is the operand's last dimension, so that lines run along it."""
+    return access.coordinates[-1].index == over
 
 
 def _blocks(shared: int, registers: int, threads: int, target: Target) -> int:

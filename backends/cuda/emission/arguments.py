@@ -110,9 +110,9 @@ def argument_struct(kernel: GpuKernel) -> Arguments:
             sources.append(
                 (name_of, f"moe::i64 {name_of}", comment, TensorStride(tensor.name, dim))
             )
-    for index in signature.dynamic:
-        name = f"{identifier(index.name)}_extent"
-        sources.append((name, f"moe::i64 {name}", "", IndexExtent(index.name)))
+    for dynamic in signature.dynamic:
+        name = f"{identifier(dynamic.name)}_extent"
+        sources.append((name, f"moe::i64 {name}", "", IndexExtent(dynamic.name)))
     comment = f"i32[{signature.expert_count}], where each expert's rows end"
     sources.append(("offs", "const int* offs", comment, OffsetsPointer()))
     if schedule.persistent is Persistence.DYNAMIC:

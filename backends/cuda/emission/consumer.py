@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.producer import copies, depth_extent
-from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.backends.cuda.emission.writer import identifier, plus
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
 from moedsl.ir.core import Compute
 from moedsl.lower.resources import element_bytes
@@ -86,7 +86,7 @@ def _fragments(kernel: GpuKernel, buffer: Buffer) -> str:
 
 def _loads(pipeline: Pipeline, part: str, step: str) -> list[str]:
     return [
-        f"{buffer.name}{part}.load(base + {buffer.offset}, "
+        f"{buffer.name}{part}.load({plus('base', buffer.offset)}, "
         f"Warps<kHeight>::{'row' if buffer.side is Side.ROWS else 'column'}(), {step});"
         for _, buffer in copies(pipeline)
     ]

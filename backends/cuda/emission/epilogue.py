@@ -62,12 +62,15 @@ class _Outputs:
         writer, kernel = self._writer, self._kernel
         signature = kernel.signature
         start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+        known = signature.index(signature.columns).extent
         columns = extent(kernel, signature.columns)
+        whole = known is not None and known % kernel.epilogue.vector == 0
+        count = "kVector" if whole else f"{columns} - (tile.column + column)"
         writer.lines(
             f"const moe::i64 {self._at[signature.experts]} = tile.expert;",
             f"const moe::i64 {self._at[signature.rows]} = {start} + row;",
             f"const moe::i64 {self._at[signature.columns]} = tile.column + column;",
-            f"const int count = {columns} - (tile.column + column);",
+            f"const int count = {count};",
         )
         body = kernel.epilogue.body
         stores = [op for op in body if isinstance(op, Store)]
@@ -173,12 +176,10 @@ class _Outputs:
             at = self._at[coordinate.index]
             if column and coordinate.index == self._kernel.signature.columns:
                 at = f"({at}{column})"
-            text += f" + {mapped(coordinate, at)} * {self._stride(access, dim)}"
+            text += f" + {mapped(coordinate, at)}"
+            if dim + 1 < len(access.coordinates) or not self._vector(access):
+                text += f" * {stride(access.tensor, dim)}"
         return text
-
-    def _stride(self, access: Access, dim: int) -> str:
-        last = dim == len(access.coordinates) - 1
-        return "1" if last and self._vector(access) else stride(access.tensor, dim)
 
     def _vector(self, access: Access) -> bool:
         """Whether the thread's columns are aligned vectors of 16 bytes."""
@@ -215,7 +216,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     writer.line(
         "// Leaves the sums of one part of a tile; the last part to arrive writes the outputs."
         if split
-        else "// Takes the sums through shared memory, eight rows at a time, and writes the outputs."
+        else "// Takes the sums through shared memory, eight rows at a time, to the outputs."
     )
     writer.line("template <int kHeight>")
     with writer.block(
@@ -235,23 +236,23 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block("for (int chunk = 0; chunk < Sums::kRows / 8; ++chunk)"):
             writer.line("moe::sync_warp();")
             for place, name in enumerate(names):
-                writer.line(f"{name}.stage(staged + {place} * kPlane, chunk);")
+                writer.line(f"{name}.stage({_plane('staged', place, 'kPlane')}, chunk);")
             writer.line("moe::sync_warp();")
             with writer.block("for (int v = moe::lane_index(); v < 8 * kPerRow; v += 32)"):
                 writer.lines(
                     "const int row = Warps<kHeight>::row() + chunk * 8 + v / kPerRow;",
                     "const int column = Warps<kHeight>::column() + v % kPerRow * kVector;",
-                    f"if (row >= tile.rows || tile.column + column >= {_columns(kernel)}) continue;",
+                    _skip(kernel),
                     "const moe::u32 at = staged + (v / kPerRow * Sums::kPitch"
                     " + v % kPerRow * kVector) * 4;",
                 )
                 for place, name in enumerate(names):
                     writer.line(f"float {name}_part[kVector];")
-                    writer.line(f"moe::load_staged({name}_part, at + {place} * kPlane);")
+                    writer.line(f"moe::load_staged({name}_part, {_plane('at', place, 'kPlane')});")
                 if split:
                     for place, name in enumerate(names):
                         writer.line(
-                            f"moe::store_vector(part + {place} * kPlaneFloats + row *"
+                            f"moe::store_vector({_plane('part', place, 'kPlaneFloats')} + row *"
                             f" Order::kTileColumns + column, kVector, {name}_part);"
                         )
                 else:
@@ -282,14 +283,14 @@ def _emit_join(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines(
             "const int row = v / kAcross;",
             "const int column = v % kAcross * kVector;",
-            f"if (row >= tile.rows || tile.column + column >= {_columns(kernel)}) continue;",
+            _skip(kernel),
             "const float* const source = parts + row * Order::kTileColumns + column;",
         )
         for place, name in enumerate(names):
             writer.lines(
                 f"float {name}_all[kVector];",
                 f"moe::sum_parts<kVector, kSplits>({name}_all, "
-                f"source + {place} * kPlaneFloats, kPartFloats);",
+                f"{_plane('source', place, 'kPlaneFloats')}, kPartFloats);",
             )
         sums = ", ".join(f"{name}_all" for name in names)
         writer.line(f"write_outputs(arguments, tile, row, column, {sums});")
@@ -299,5 +300,12 @@ def _sums(kernel: GpuKernel) -> list[str]:
     return [sum_name(v.name) for pipeline in kernel.pipelines for v in pipeline.results]
 
 
-def _columns(kernel: GpuKernel) -> str:
-    return extent(kernel, kernel.signature.columns)
+def _skip(kernel: GpuKernel) -> str:
+    """Leave out what lies outside the matrix."""
+    columns = extent(kernel, kernel.signature.columns)
+    return f"if (row >= tile.rows || tile.column + column >= {columns}) continue;"
+
+
+def _plane(base: str, place: int, size: str) -> str:
+    """Where the ``place``-th of several sums lies."""
+    return base if place == 0 else f"{base} + {place} * {size}"

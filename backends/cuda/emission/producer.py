@@ -11,6 +11,7 @@ from moedsl.backends.cuda.emission.arguments import (
     pointer,
     stride,
 )
+from moedsl.backends.cuda.emission.writer import plus
 from moedsl.backends.cuda.gpu import Copy, CopyWay, Side
 
 if TYPE_CHECKING:
@@ -223,4 +224,4 @@ def _emit_copies(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> None:
     whole = known is not None and known % pipeline.depth == 0 and kernel.schedule.split_k == 1
     left = "kStageDepth" if whole else "depth_left"
     for _, buffer in copies(pipeline):
-        writer.line(f"{buffer.name}.copy(base + {buffer.offset}, {left});")
+        writer.line(f"{buffer.name}.copy({plus('base', buffer.offset)}, {left});")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from moedsl.source.span import Source, Span
 
 
+_WIDTH = 100
+
+
 class Writer:
     """Collects lines. ``unit`` is the name that line directives give the emitted text itself."""
 
@@ -22,8 +25,12 @@ class Writer:
         self._depth = 0
 
     def line(self, text: str = "") -> None:
-        """One line at the current depth."""
-        self._lines.append("    " * self._depth + text if text else "")
+        """One line at the current depth, broken if it is too long."""
+        indent = "    " * self._depth
+        while len(indent) + len(text) > _WIDTH and (end := _break(text, _WIDTH - len(indent))):
+            self._lines.append(indent + text[:end].rstrip())
+            indent, text = "    " * (self._depth + 2), text[end:].lstrip()
+        self._lines.append(indent + text if text else "")
 
     def lines(self, *texts: str) -> None:
         """Several lines at the current depth."""
@@ -57,6 +64,18 @@ class Writer:
     def finish(self) -> str:
         """Everything written, newline at the end."""
         return "\n".join(self._lines) + "\n"
+
+
+def _break(text: str, width: int) -> int:
+    """Where to break a line: behind the last comma, or before the last operator; 0 if nowhere."""
+    comma = text.rfind(", ", 0, width) + 1
+    operators = (" + ", " && ", " || ", " : ")
+    return max(comma, *(text.rfind(operator, 0, width) for operator in operators), 0)
+
+
+def plus(base: str, number: int) -> str:
+    """``base`` moved by a constant."""
+    return f"{base} + {number}" if number else base
 
 
 def quoted(text: str) -> str:

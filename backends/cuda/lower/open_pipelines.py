@@ -18,12 +18,11 @@ from moedsl.backends.cuda.gpu import (
 )
 from moedsl.ir.elementwise import Store
 from moedsl.ir.tile import Multiply
-from moedsl.lower.resources import STAGED_ROWS, resources
+from moedsl.lower.resources import STAGED_ROWS, depth_inner, resources
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
-    from moedsl.ir.core import Access
     from moedsl.ir.tile import TileKernel
 
 
@@ -64,16 +63,7 @@ def _pipeline(kernel: TileKernel, op: Multiply, number: int) -> Pipeline:
         copies.append(Copy(columns, name, span=op.span))
         products.append(MultiplyAdd(result.name, buffers[0].name, name, op.span))
     oriented = tuple(
-        Buffer(b.name, b.side, b.positions, b.depth, _depth_inner(kernel, c.access, op.over))
+        Buffer(b.name, b.side, b.positions, b.depth, depth_inner(c.access, op.over))
         for b, c in zip(buffers, copies, strict=True)
     )
     return Pipeline(op.results, op.over, tile.depth, oriented, (*copies, *products), op.span)
-
-
-def _depth_inner(kernel: TileKernel, access: Access, over: str) -> bool:
-    """Whether depth is the later of the operand's two dimensions, so usually contiguous."""
-    signature = kernel.signature
-    depth = access.position(over)
-    others = [access.position(index) for index in (signature.rows, signature.columns)]
-    positions = [position for position in others if position is not None]
-    return depth is not None and all(depth > position for position in positions)
