@@ -172,7 +172,7 @@ class _Check:
             notes=(
                 (
                     f"with `{ragged.name}` the output has a row for each row of the batch; "
-                    f"with `{experts}` it has a matrix for each expert, and `{ragged.name}` is summed"
+                    f"with `{experts}` it has a matrix for each expert, `{ragged.name}` is summed"
                 ),
             ),
         )

@@ -1,0 +1,4 @@
+"""MOE05xx: arguments of a call."""
+
+TEXT = """
+"""

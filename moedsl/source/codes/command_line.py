@@ -1,0 +1,4 @@
+"""MOE06xx: command line, rows and files."""
+
+TEXT = """
+"""

@@ -1,0 +1,4 @@
+"""MOE07xx: IR text and verifier."""
+
+TEXT = """
+"""

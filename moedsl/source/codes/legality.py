@@ -1,0 +1,4 @@
+"""MOE04xx: schedule legality on a target."""
+
+TEXT = """
+"""
