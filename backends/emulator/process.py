@@ -88,9 +88,17 @@ def run(launch: Launch, options: Options) -> Mapping[str, int]:
     with tempfile.TemporaryFile() as memory:
         offsets = _store(memory, launch.buffers)
         request = _request(launch, options, offsets, library, memory.fileno())
-        text = _communicate(program, request, memory.fileno(), options.timeout)
-        outcome = read_outcome(text, library, launch.unit)
+
+        def attempt(more: str = "") -> Finding | Mapping[str, int]:
+            text = _communicate(program, request + more, memory.fileno(), options.timeout)
+            return read_outcome(text, library, launch.unit)
+
+        outcome = attempt()
         if isinstance(outcome, Finding):
+            if outcome.watch:
+                _store(memory, launch.buffers)
+                again = attempt(f"watch {outcome.watch}\n")
+                outcome = again if isinstance(again, Finding) else outcome
             raise EmulationError(replace(outcome, replay=f"{VARIABLE}={options}"), launch.unit)
         _fetch(memory, offsets, launch.buffers)
     return outcome
@@ -98,6 +106,7 @@ def run(launch: Launch, options: Options) -> Mapping[str, int]:
 
 def _store(memory: IO[bytes], buffers: Sequence[Buffer]) -> list[int]:
     """Write the buffers; returns the offset of each one's first page."""
+    memory.seek(0)
     offsets, end = [], 0
     for buffer in buffers:
         offsets.append(end)

@@ -34,7 +34,8 @@ class Finding:
     """What is wrong with a launch. ``kind`` is stable: ``race``, ``deadlock``, ``bounds``, ….
 
     ``line`` is the line of the emitted unit where it shows, 0 if it is about no line;
-    ``frames`` are the calls that lead there, the kernel's own line last.
+    ``frames`` are the calls that lead there, the kernel's own line last. ``watch`` is what a second
+    run is to look at to find the other side of it, and ``replay`` how a user repeats the launch.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Finding:
     line: int = 0
     frames: tuple[Frame, ...] = ()
     notes: tuple[Note, ...] = ()
+    watch: str = ""
     replay: str = ""
 
 

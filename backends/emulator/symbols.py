@@ -27,7 +27,7 @@ def read_outcome(text: str, library: Path, unit: Unit) -> Finding | Mapping[str,
     if first == "ok":
         return {key: int(value) for key, _, value in (line.partition(" ") for line in rest)}
     symbols = _Symbols(library, unit, [x.split()[1] for x in rest if x.startswith("frame ")])
-    line, message = 0, ""
+    line, message, watch = 0, "", ""
     notes: list[tuple[int, str, list[str]]] = [(0, "", [])]
     for key, _, value in (entry.partition(" ") for entry in rest):
         match key:
@@ -40,6 +40,8 @@ def read_outcome(text: str, library: Path, unit: Unit) -> Finding | Mapping[str,
                 notes.append((int(at), what, []))
             case "frame":
                 notes[-1][2].append(value)
+            case "watch":
+                watch = value
             case _:
                 message += f" {key} {value}"
     _, _, stack = notes[0]
@@ -49,6 +51,7 @@ def read_outcome(text: str, library: Path, unit: Unit) -> Finding | Mapping[str,
         line=line,
         frames=symbols.frames(line, stack),
         notes=tuple(Note(what, symbols.frames(at, stack)) for at, what, stack in notes[1:]),
+        watch=watch,
     )
 
 

@@ -26,7 +26,7 @@ RUNTIME = Path(__file__).parent / "runtime"
 PRELUDE = Path(__file__).parent / "prelude"
 
 _COMMON = ("-std=c++17", "-fno-omit-frame-pointer", "-g1")
-_RUNTIME_FLAGS = (*_COMMON, "-O2", "-rdynamic", "-Wall", "-Wextra")
+_RUNTIME_FLAGS = (*_COMMON, "-O3", "-rdynamic", "-Wall", "-Wextra")
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
 _KERNEL_FLAGS = (*_COMMON, "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off")

@@ -15,7 +15,7 @@ static Warp& warp_of(const Thread& thread) {
 
 static unsigned lane_bit(const Thread& thread) { return 1u << thread.index % warp_size; }
 
-static Barrier& join(unsigned id, unsigned threads, int line) {
+static Barrier& come_to(unsigned id, unsigned threads, int line) {
   Block& block = *current->block;
   const auto all = static_cast<unsigned>(block.threads.size());
   const unsigned expected = threads ? threads : all;
@@ -44,6 +44,8 @@ static Barrier& join(unsigned id, unsigned threads, int line) {
   barrier.arrived++;
   barrier.lanes[warp] |= 1u << current->index % warp_size;
   barrier.lines[warp] = line;
+  join(barrier.meeting, *current);
+  tick(*current);
   return barrier;
 }
 
@@ -59,10 +61,12 @@ static void release_if_full(Barrier& barrier, unsigned id) {
   barrier.arrived = 0;
   std::fill(barrier.lanes.begin(), barrier.lanes.end(), 0);
   for (Thread* thread : barrier.waiting) {
+    leave_with(barrier.meeting, *thread);
     warp_of(*thread).at_barrier &= ~lane_bit(*thread);
-    make_ready(*thread);
+    if (thread != current) make_ready(*thread);
   }
   barrier.waiting.clear();
+  barrier.meeting = {};
 }
 
 }  // namespace emu
@@ -72,10 +76,10 @@ using namespace emu;
 extern "C" {
 
 void emu_barrier_sync(unsigned id, unsigned threads, int line) {
-  Barrier& barrier = join(id, threads, line);
+  Barrier& barrier = come_to(id, threads, line);
+  barrier.waiting.push_back(current);
   if (barrier.arrived < barrier.expected) {
     warp_of(*current).at_barrier |= lane_bit(*current);
-    barrier.waiting.push_back(current);
     suspend({"barrier", line, id});
     return;
   }
@@ -84,7 +88,7 @@ void emu_barrier_sync(unsigned id, unsigned threads, int line) {
 }
 
 void emu_barrier_arrive(unsigned id, unsigned threads, int line) {
-  release_if_full(join(id, threads, line), id);
+  release_if_full(come_to(id, threads, line), id);
   maybe_yield();
 }
 }

@@ -51,11 +51,14 @@ Buffer& find_buffer(const void* pointer, std::size_t bytes, int line, const char
   out_of_bounds(at, bytes, line, verb);
 }
 
+static std::size_t offset_in(const Buffer& buffer, const void* at) {
+  return static_cast<std::size_t>(static_cast<const unsigned char*>(at) - buffer.base);
+}
+
 static Buffer& check(const void* at, unsigned bytes, bool writing, int line) {
   const char* verb = writing ? "writes" : "reads";
   Buffer& buffer = find_buffer(at, bytes, line, verb);
-  const std::size_t offset = static_cast<std::size_t>(
-      static_cast<const unsigned char*>(at) - buffer.base);
+  const std::size_t offset = offset_in(buffer, at);
   if (reinterpret_cast<std::uintptr_t>(at) % bytes) {
     fail_here("alignment", line,
               text("%s %u bytes at byte %zu of `%s`: the address is not a multiple of %u", verb,
@@ -68,7 +71,7 @@ static Buffer& check(const void* at, unsigned bytes, bool writing, int line) {
 }
 
 static std::uint8_t* written_bytes(Buffer& buffer, const void* at) {
-  return buffer.written.data() + (static_cast<const unsigned char*>(at) - buffer.base);
+  return buffer.written.data() + offset_in(buffer, at);
 }
 
 void flag_changed(const void* at) {
@@ -110,6 +113,9 @@ static void expect_written(Buffer& buffer, const void* at, unsigned bytes, int l
   }
 }
 
+static bool acquires(EmuOrder order) { return order == EMU_ACQUIRE || order == EMU_ACQ_REL; }
+static bool releases(EmuOrder order) { return order == EMU_RELEASE || order == EMU_ACQ_REL; }
+
 template <class T>
 static T as(unsigned bits) {
   T value;
@@ -144,19 +150,22 @@ void emu_global_read(const void* from, void* to, unsigned bytes, int line) {
   Buffer& buffer = (bytes & (bytes - 1)) == 0 ? check(from, bytes, false, line)
                                               : find_buffer(from, bytes, line, "reads");
   expect_written(buffer, from, bytes, line);
+  check_race(buffer, offset_in(buffer, from), bytes, Access::read, line);
   std::memcpy(to, from, bytes);
 }
 
 void emu_global_write(void* to, const void* from, unsigned bytes, int line) {
   Buffer& buffer = check(to, bytes, true, line);
   mark_written(buffer, to, bytes, true, line);
+  check_race(buffer, offset_in(buffer, to), bytes, Access::write, line);
   std::memcpy(to, from, bytes);
   flag_changed(to);
 }
 
-unsigned emu_atomic(void* at, EmuAtomic operation, unsigned value, EmuOrder, int line) {
+unsigned emu_atomic(void* at, EmuAtomic operation, unsigned value, EmuOrder order, int line) {
   maybe_yield();
   Buffer& buffer = check(at, 4, true, line);
+  order_atomic(*current, at, acquires(order), releases(order));
   expect_written(buffer, at, 4, line);
   unsigned old;
   std::memcpy(&old, at, sizeof old);
@@ -167,15 +176,17 @@ unsigned emu_atomic(void* at, EmuAtomic operation, unsigned value, EmuOrder, int
   return old;
 }
 
-int emu_flag_load(const int* at, EmuOrder, int line) {
+int emu_flag_load(const int* at, EmuOrder order, int line) {
   maybe_yield();
   check(at, 4, false, line);
+  order_flag_load(*current, at, acquires(order));
   return *at;
 }
 
-void emu_flag_store(int* at, int value, EmuOrder, int line) {
+void emu_flag_store(int* at, int value, EmuOrder order, int line) {
   maybe_yield();
   check(at, 4, true, line);
+  order_flag_store(*current, at, releases(order));
   *at = value;
   flag_changed(at);
 }
@@ -187,7 +198,8 @@ void emu_flag_wait(const int* at, int value, int line) {
     flag_waiters.push_back({at, current});
     suspend({"a wait for the flag", line, static_cast<unsigned>(value)});
   }
+  order_flag_load(*current, at, true);
 }
 
-void emu_fence(int) {}
+void emu_fence(int) { order_fence(*current); }
 }

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "race.h"
+
 namespace emu {
 
 struct Buffer {
@@ -17,6 +19,7 @@ struct Buffer {
   // Nothing may be read that was not written before.
   bool undefined = false;
   std::vector<std::uint8_t> written = {};
+  Cells cells = {};
 };
 
 std::vector<Buffer>& buffers();

@@ -26,7 +26,6 @@ struct Request {
   Launch launch;
   int memory = -1;
   double timeout = 20;
-  bool races = false;
   std::vector<unsigned char> arguments;
   struct Pointer {
     std::size_t at, buffer;
@@ -55,6 +54,7 @@ static void map_buffer(Request& request, std::istringstream& words) {
     if (memory == MAP_FAILED) fail("machine", 0, "cannot map the buffers");
   }
   buffer.base = static_cast<unsigned char*>(room) + apart / 2 + skip;
+  if (races_on && buffer.writable) buffer.cells.resize(buffer.bytes / granule_bytes + 1);
   if (buffer.write_once || buffer.undefined) buffer.written.resize(buffer.bytes);
   buffers().push_back(std::move(buffer));
 }
@@ -91,7 +91,12 @@ static Request read_request(std::istream& in) {
     } else if (key == "policy") {
       read_policy(words);
     } else if (key == "races") {
-      words >> request.races;
+      words >> races_on;
+    } else if (key == "watch") {
+      std::string space;
+      words >> space >> watch.number >> watch.offset;
+      watch.on = true;
+      watch.shared = space == "shared";
     } else if (key == "timeout") {
       words >> request.timeout;
     } else if (key == "memory") {
@@ -149,7 +154,7 @@ static void on_timeout(int, siginfo_t*, void* context) {
   fail_here("timeout", 0, "the kernel does not end", notes);
 }
 
-static void watch(double timeout) {
+static void guard(double timeout) {
   static unsigned char stack[64 * 1024];
   stack_t alternative = {};
   alternative.ss_sp = stack;
@@ -174,7 +179,7 @@ int main() {
   Request request = read_request(std::cin);
   load(request);
   fill_pointers(request);
-  watch(request.timeout);
+  guard(request.timeout);
   run(request.launch);
   std::printf("ok\nswitches %llu\n", static_cast<unsigned long long>(statistics.switches));
   return 0;

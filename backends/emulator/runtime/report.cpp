@@ -18,6 +18,10 @@ std::string text(const char* format, ...) {
   return buffer;
 }
 
+static std::string watch_place;
+
+void suggest_watch(const std::string& place) { watch_place = place; }
+
 static void print_stack(const Stack& stack) {
   for (std::uint64_t offset : stack) printf("frame %llx\n", static_cast<unsigned long long>(offset));
 }
@@ -29,6 +33,7 @@ void fail(const char* kind, int line, const std::string& message, const std::vec
     printf("note %d %s\n", note.line, note.text.c_str());
     print_stack(note.stack);
   }
+  if (!watch_place.empty()) printf("watch %s\n", watch_place.c_str());
   fflush(stdout);
   _exit(1);
 }

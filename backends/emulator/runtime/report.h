@@ -24,6 +24,9 @@ struct Note {
 [[noreturn]] void fail_here(const char* kind, int line, const std::string& message,
                             std::vector<Note> notes = {});
 
+// Adds to the finding that is about to come what a second run should watch to tell more.
+void suggest_watch(const std::string& place);
+
 // printf into a string.
 [[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
 

@@ -134,6 +134,7 @@ static void start_block(unsigned index) {
                    launch.shared_bytes};
     thread.block = block.get();
     thread.index = i;
+    start_time(thread);
     thread.stack = take_stack();
     prepare(thread.context, thread.stack, stack_bytes, start_thread);
     make_ready(thread);

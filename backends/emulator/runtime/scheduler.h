@@ -7,6 +7,7 @@
 
 #include "abi.h"
 #include "fiber.h"
+#include "order.h"
 #include "shared.h"
 
 namespace emu {
@@ -45,6 +46,7 @@ struct Thread {
   State state = State::ready;
   Waiting waiting;
   CopyGroups copies;
+  std::unique_ptr<Time> time;
 };
 
 // The collective that lanes of a warp are gathering for. `frames` are theirs, on their stacks.
@@ -67,6 +69,7 @@ struct Barrier {
   std::vector<Thread*> waiting;
   std::vector<unsigned> lanes;
   std::vector<int> lines;
+  Time meeting;
 };
 
 struct Block {

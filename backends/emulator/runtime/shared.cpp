@@ -17,6 +17,7 @@ void SharedMemory::resize(unsigned size) {
   data = storage.data() + (alignment - address % alignment) % alignment;
   contents.assign((size + granule_bytes - 1) / granule_bytes, Content::undefined);
   poison(0, size);
+  if (races_on) cells.resize(contents.size());
 }
 
 void SharedMemory::poison(unsigned offset, unsigned size) {
@@ -32,14 +33,18 @@ void SharedMemory::set(unsigned offset, unsigned size, Content content) {
               (size + granule_bytes - 1) / granule_bytes);
 }
 
-void CopyGroups::add(const Copy& copy) { copies_.push_back(copy); }
+void CopyGroups::add(const Copy& copy) {
+  copies_.push_back(copy);
+  issued_ = copy.number;
+}
 
 void CopyGroups::commit() { group_ends_.push_back(static_cast<unsigned>(copies_.size())); }
 
-void CopyGroups::wait(SharedMemory& shared, unsigned pending) {
-  if (group_ends_.size() <= pending) return;
+std::uint32_t CopyGroups::wait(SharedMemory& shared, unsigned pending) {
+  if (group_ends_.size() <= pending) return 0;
   const std::size_t groups = group_ends_.size() - pending;
   const unsigned end = group_ends_[groups - 1];
+  const std::uint32_t last = end ? copies_[end - 1].number : 0;
   for (unsigned i = 0; i < end; i++) {
     const Copy& copy = copies_[i];
     if (!copy.landed) std::memcpy(shared.data + copy.offset, copy.source, copy.bytes);
@@ -48,6 +53,7 @@ void CopyGroups::wait(SharedMemory& shared, unsigned pending) {
   copies_.erase(copies_.begin(), copies_.begin() + end);
   group_ends_.erase(group_ends_.begin(), group_ends_.begin() + static_cast<long>(groups));
   for (unsigned& later : group_ends_) later -= end;
+  return last;
 }
 
 const Copy* CopyGroups::find(unsigned offset) const {
@@ -111,12 +117,14 @@ static unsigned alignment_of(unsigned bytes) { return bytes < 16 ? bytes : 16; }
 void read_shared(unsigned address, void* to, unsigned bytes, int line) {
   const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "reads");
   expect_content(offset, bytes, true, line);
+  check_race(*current->block, offset, bytes, Access::read, line);
   std::memcpy(to, current->block->shared.data + offset, bytes);
 }
 
 void write_shared(unsigned address, const void* from, unsigned bytes, int line) {
   const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "writes");
   expect_content(offset, bytes, false, line);
+  check_race(*current->block, offset, bytes, Access::write, line);
   SharedMemory& shared = current->block->shared;
   std::memcpy(shared.data + offset, from, bytes);
   shared.set(offset, bytes, Content::defined);
@@ -144,7 +152,7 @@ void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned sour
     fail_here("operands", line, text("cp.async of %u of %u bytes", source_bytes, bytes));
   }
   const unsigned offset = check_shared(to, bytes, bytes, line, "copies");
-  Copy copy{offset, bytes, {}, arrives_at_once(), line};
+  Copy copy{current->copies.next_number(), offset, bytes, {}, arrives_at_once(), line};
   if (source_bytes) {
     // The instruction asks for an aligned address even where it reads less.
     if (reinterpret_cast<std::uintptr_t>(from) % bytes) {
@@ -153,6 +161,7 @@ void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned sour
     emu_global_read(from, copy.source, source_bytes, line);
   }
   expect_content(offset, bytes, false, line);
+  check_copy_race(*current->block, offset, bytes, copy.number, line);
   SharedMemory& shared = current->block->shared;
   shared.poison(offset, bytes);
   if (copy.landed) std::memcpy(shared.data + offset, copy.source, bytes);
@@ -163,6 +172,6 @@ void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned sour
 void emu_copy_commit(int) { current->copies.commit(); }
 
 void emu_copy_wait(unsigned pending_groups, int) {
-  current->copies.wait(current->block->shared, pending_groups);
+  know_copies(*current, current->copies.wait(current->block->shared, pending_groups));
 }
 }

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "race.h"
+
 namespace emu {
 
 struct Thread;
@@ -16,6 +18,7 @@ struct SharedMemory {
   unsigned char* data = nullptr;
   unsigned bytes = 0;
   std::vector<Content> contents;
+  Cells cells;
 
   void resize(unsigned size);
   // Fills [offset, offset + size) with NaNs: a value that no correct kernel can let through.
@@ -28,6 +31,7 @@ struct SharedMemory {
 
 // One asynchronous copy of a thread.
 struct Copy {
+  std::uint32_t number;  // among those of its thread, from 1
   unsigned offset, bytes;
   unsigned char source[16];
   bool landed;
@@ -38,15 +42,18 @@ struct Copy {
 class CopyGroups {
  public:
   void add(const Copy& copy);
+  std::uint32_t next_number() const { return issued_ + 1; }
   void commit();
-  // Completes all but the `pending` groups committed last.
-  void wait(SharedMemory& shared, unsigned pending);
+  // Completes all but the `pending` groups committed last; returns the number of the last copy of
+  // those, 0 if there is none.
+  std::uint32_t wait(SharedMemory& shared, unsigned pending);
   bool open() const { return !copies_.empty(); }
   int last_line() const { return copies_.back().line; }
   // The copy under way to the byte at `offset`, if it is one of these.
   const Copy* find(unsigned offset) const;
 
  private:
+  std::uint32_t issued_ = 0;
   std::vector<Copy> copies_;
   std::vector<unsigned> group_ends_;  // in copies_, of committed groups
 };

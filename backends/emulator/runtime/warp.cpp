@@ -155,6 +155,17 @@ static void run_stmatrix(void* const* frames, unsigned) {
 
 static void run_nothing(void* const*, unsigned) {}
 
+// Frames are the threads themselves.
+static void run_sync(void* const* frames, unsigned mask) {
+  Time meeting;
+  for (unsigned lane = 0; lane < warp_size; lane++) {
+    if (mask >> lane & 1) join(meeting, *static_cast<Thread*>(frames[lane]));
+  }
+  for (unsigned lane = 0; lane < warp_size; lane++) {
+    if (mask >> lane & 1) leave_with(meeting, *static_cast<Thread*>(frames[lane]));
+  }
+}
+
 }  // namespace emu
 
 using namespace emu;
@@ -162,7 +173,7 @@ using namespace emu;
 extern "C" {
 
 void emu_warp_sync(unsigned mask, int line) {
-  collective("__syncwarp", mask, nullptr, line, run_nothing);
+  collective("__syncwarp", mask, current, line, run_sync);
 }
 
 unsigned emu_shuffle(unsigned mask, unsigned value, EmuShuffle mode, unsigned operand, int line) {

@@ -1,0 +1,132 @@
+#include "order.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "scheduler.h"
+
+namespace emu {
+
+bool races_on = false;
+
+static std::unordered_map<const void*, Knowledge> released;
+
+static void join_clocks(Clocks& clocks, const Clocks& more) {
+  if (clocks.size() < more.size()) clocks.resize(more.size());
+  for (std::size_t i = 0; i < more.size(); i++) clocks[i] = std::max(clocks[i], more[i]);
+}
+
+void Knowledge::join(const Knowledge& more) {
+  join_clocks(own, more.own);
+  for (const auto& [block, clocks] : more.others) {
+    auto& mine = others[block];
+    if (mine == clocks) continue;
+    if (!mine) {
+      mine = clocks;
+    } else {
+      Clocks joined = *mine;
+      join_clocks(joined, *clocks);
+      mine = std::make_shared<const Clocks>(std::move(joined));
+    }
+  }
+}
+
+bool Knowledge::includes_of_others(const Event& event) const {
+  const auto found = others.find(event.block);
+  if (found == others.end()) return false;
+  const Clocks& clocks = *found->second;
+  return event.agent < clocks.size() && event.clock <= clocks[event.agent];
+}
+
+unsigned copy_agent(const Thread& thread) {
+  return static_cast<unsigned>(thread.block->threads.size()) + thread.index;
+}
+
+unsigned agent_count(const Block& block) { return 2 * static_cast<unsigned>(block.threads.size()); }
+
+void start_time(Thread& thread) {
+  if (!races_on) return;
+  thread.time = std::make_unique<Time>();
+  thread.time->known.own.resize(agent_count(*thread.block));
+  tick(thread);
+}
+
+void tick(Thread& thread) {
+  if (races_on) thread.time->known.own[thread.index]++;
+}
+
+Event now(const Thread& thread) {
+  return {thread.block->index, thread.index, thread.time->known.own[thread.index]};
+}
+
+void join(Time& meeting, const Thread& thread) {
+  if (!races_on) return;
+  meeting.known.join(thread.time->known);
+  meeting.fenced.join(thread.time->fenced);
+  meeting.observed.join(thread.time->observed);
+}
+
+void leave_with(const Time& meeting, Thread& thread) {
+  if (!races_on) return;
+  Time& time = *thread.time;
+  time.known.join(meeting.known);
+  time.fenced.join(meeting.fenced);
+  time.observed.join(meeting.observed);
+  tick(thread);
+}
+
+void know_copies(Thread& thread, std::uint32_t copies) {
+  if (!races_on) return;
+  std::uint32_t& known = thread.time->known.own[copy_agent(thread)];
+  known = std::max(known, copies);
+}
+
+void order_fence(Thread& thread) {
+  if (!races_on) return;
+  Time& time = *thread.time;
+  time.known.join(time.observed);
+  time.fenced.join(time.known);
+  tick(thread);
+}
+
+// `knowledge` as another block sees it: this block's clocks become one of the snapshots.
+static Knowledge from_outside(const Knowledge& knowledge, std::uint32_t block) {
+  Knowledge outside;
+  outside.others = knowledge.others;
+  outside.others[block] = std::make_shared<const Clocks>(knowledge.own);
+  return outside;
+}
+
+// The reverse, for a thread of `block`.
+static Knowledge from_inside(const Knowledge& knowledge, std::uint32_t block) {
+  Knowledge inside = knowledge;
+  const auto own = inside.others.find(block);
+  if (own != inside.others.end()) {
+    inside.own = *own->second;
+    inside.others.erase(own);
+  }
+  return inside;
+}
+
+void order_flag_load(Thread& thread, const void* flag, bool acquire) {
+  if (!races_on) return;
+  Time& time = *thread.time;
+  (acquire ? time.known : time.observed).join(from_inside(released[flag], thread.block->index));
+}
+
+void order_flag_store(Thread& thread, const void* flag, bool release) {
+  if (!races_on) return;
+  Time& time = *thread.time;
+  released[flag] = from_outside(release ? time.known : time.fenced, thread.block->index);
+  tick(thread);
+}
+
+void order_atomic(Thread& thread, const void* flag, bool acquire, bool release) {
+  if (!races_on) return;
+  Time& time = *thread.time;
+  order_flag_load(thread, flag, acquire);
+  released[flag].join(from_outside(release ? time.known : time.fenced, thread.block->index));
+  tick(thread);
+}
+
+}  // namespace emu

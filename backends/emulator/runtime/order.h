@@ -1,0 +1,73 @@
+// Happens-before: what a thread knows to have happened, as vector clocks (Lamport 1978; Mattern
+// 1989), and how barriers, fences and flags pass that knowledge on.
+//
+// Agents of a block are its threads and, for each thread, its asynchronous copies. Inside a block
+// knowledge is one clock value an agent. Of another block it is a snapshot of that block's clocks,
+// taken where one of its threads released a flag.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace emu {
+
+struct Block;
+struct Thread;
+
+using Clocks = std::vector<std::uint32_t>;
+
+// An event: the value of an agent's clock when it happened.
+struct Event {
+  std::uint32_t block = 0, agent = 0, clock = 0;  // clock 0 is no event
+};
+
+// What is known to have happened.
+struct Knowledge {
+  Clocks own;
+  std::map<std::uint32_t, std::shared_ptr<const Clocks>> others;
+
+  void join(const Knowledge& more);
+  bool includes(const Event& event, std::uint32_t own_block) const {
+    if (event.block != own_block) return includes_of_others(event);
+    return event.agent < own.size() && event.clock <= own[event.agent];
+  }
+
+ private:
+  bool includes_of_others(const Event& event) const;
+};
+
+// A thread's position in time. `fenced` is what it knew at its last fence, which is what relaxed
+// operations on flags pass on; `observed` is what they brought, which counts after the next fence.
+// Barriers pass on all three, so that a fence may stand on either side of one.
+struct Time {
+  Knowledge known, fenced, observed;
+};
+
+// Whether accesses are ordered at all, as the request asks.
+extern bool races_on;
+
+unsigned copy_agent(const Thread& thread);
+unsigned agent_count(const Block& block);
+void start_time(Thread& thread);
+
+// One more event of the thread: what it does from here on is not known to those it has met so far.
+void tick(Thread& thread);
+Event now(const Thread& thread);
+
+// Threads meet: all of them know what each of them knew.
+void join(Time& meeting, const Thread& thread);
+void leave_with(const Time& meeting, Thread& thread);
+
+// Of the thread's copies, those up to number `copies` have landed.
+void know_copies(Thread& thread, std::uint32_t copies);
+
+void order_fence(Thread& thread);
+// An atomic operation on, a load and a store of the flag at `flag`. A store ends what earlier
+// stores have released, an atomic operation carries it on.
+void order_atomic(Thread& thread, const void* flag, bool acquire, bool release);
+void order_flag_load(Thread& thread, const void* flag, bool acquire);
+void order_flag_store(Thread& thread, const void* flag, bool release);
+
+}  // namespace emu

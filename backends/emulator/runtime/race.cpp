@@ -1,0 +1,171 @@
+#include "race.h"
+
+#include <algorithm>
+
+#include "global.h"
+#include "report.h"
+#include "scheduler.h"
+#include "shared.h"
+
+namespace emu {
+
+Watch watch;
+
+struct Watched {
+  Event event;
+  Access access;
+  int line;
+  Stack stack;
+};
+static std::vector<Watched> watched;
+
+// Where a granule lies: what a second run watches, and how it is called.
+struct Place {
+  bool shared;
+  std::size_t number, offset;
+  std::string text;
+};
+
+static std::string who(const Event& event) {
+  for (const auto& block : resident_blocks()) {
+    if (block->index != event.block) continue;
+    const auto threads = static_cast<unsigned>(block->threads.size());
+    if (event.agent < threads) return describe(*block, event.agent);
+    return "an asynchronous copy of " + describe(*block, event.agent - threads);
+  }
+  return text("block %u, which has ended", event.block);
+}
+
+[[noreturn]] static void report(const Place& place, Access access, const Event& other,
+                                Access other_access, int line) {
+  const char* verb = access == Access::read ? "reads" : "writes";
+  const char* other_verb = other_access == Access::read ? "read" : "written";
+  std::vector<Note> notes;
+  for (auto entry = watched.rbegin(); entry != watched.rend(); ++entry) {
+    const Event& event = entry->event;
+    if (entry->access == other_access && event.block == other.block &&
+        event.agent == other.agent && event.clock == other.clock) {
+      notes.push_back({entry->line, "the other access", entry->stack});
+      break;
+    }
+  }
+  if (!watch.on) {
+    suggest_watch(text("%s %zu %zu", place.shared ? "shared" : "buffer", place.number,
+                       place.offset));
+  }
+  fail_here("race", line,
+            text("%s %s, which is %s by %s; nothing orders the two", verb, place.text.c_str(),
+                 other_verb, who(other).c_str()),
+            notes);
+}
+
+static void remember(const Event& event, Access access, int line) {
+  constexpr std::size_t most = 256;
+  if (watched.size() == most) watched.erase(watched.begin(), watched.begin() + most / 2);
+  watched.push_back({event, access, line, running_stack()});
+}
+
+// Reads that this one comes after need not be remembered: whoever is ordered behind this one is
+// ordered behind them.
+static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
+  constexpr std::size_t few = 6;
+  if (cell.many) {
+    (*cell.many)[event.agent] = event.clock;
+    return;
+  }
+  std::size_t kept = 0;
+  bool one_block = true;
+  for (const Event& read : cell.read) {
+    if (known.includes(read, event.block)) continue;
+    one_block &= read.block == event.block;
+    cell.read[kept++] = read;
+  }
+  cell.read.resize(kept);
+  if (kept < few || !one_block) {
+    cell.read.push_back(event);
+    return;
+  }
+  cell.many = std::make_unique<Clocks>(known.own.size());
+  for (const Event& read : cell.read) (*cell.many)[read.agent] = read.clock;
+  (*cell.many)[event.agent] = event.clock;
+  cell.read.assign(1, event);  // still says which block it is
+}
+
+// A read that `known` does not include, if there is one; its clock is 0 otherwise.
+static Event unordered_read(const Cell& cell, const Knowledge& known, std::uint32_t block) {
+  if (!cell.many) {
+    for (const Event& read : cell.read) {
+      if (!known.includes(read, block)) return read;
+    }
+    return {};
+  }
+  Event read{cell.read.front().block, 0, 0};
+  for (; read.agent < cell.many->size(); read.agent++) {
+    read.clock = (*cell.many)[read.agent];
+    if (read.clock && !known.includes(read, block)) return read;
+  }
+  return {};
+}
+
+template <class MakePlace>
+static void check_cell(Cell& cell, const Event& event, Access access, int line,
+                       MakePlace make_place) {
+  const Knowledge& known = current->time->known;
+  const std::uint32_t block = current->block->index;
+  if (cell.written.clock && !known.includes(cell.written, block)) {
+    report(make_place(), access, cell.written, Access::write, line);
+  }
+  if (access == Access::read) {
+    if (!cell.many || cell.read.front().block == block) add_read(cell, event, known);
+    return;
+  }
+  if (const Event read = unordered_read(cell, known, block); read.clock) {
+    report(make_place(), access, read, Access::read, line);
+  }
+  cell.read.clear();
+  cell.many.reset();
+  cell.written = event;
+}
+
+static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, const Event& event,
+                               Access access, int line) {
+  if (watch.on && watch.shared && watch.number == block.index && watch.offset >= offset &&
+      watch.offset < offset + bytes) {
+    remember(event, access, line);
+  }
+  for (unsigned i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
+    check_cell(block.shared.cells[i], event, access, line, [&] {
+      const unsigned at = i * granule_bytes;
+      return Place{true, block.index, at, text("byte %u of shared memory", at)};
+    });
+  }
+}
+
+void check_race(Block& block, unsigned offset, unsigned bytes, Access access, int line) {
+  if (races_on) check_shared_cells(block, offset, bytes, now(*current), access, line);
+}
+
+void check_copy_race(Block& block, unsigned offset, unsigned bytes, std::uint32_t number,
+                     int line) {
+  if (!races_on) return;
+  const Event event{block.index, copy_agent(*current), number};
+  check_shared_cells(block, offset, bytes, event, Access::write, line);
+}
+
+void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access access, int line) {
+  if (!races_on || !buffer.writable) return;
+  const auto number = static_cast<std::size_t>(&buffer - buffers().data());
+  const Event event = now(*current);
+  if (watch.on && !watch.shared && watch.number == number && watch.offset >= offset &&
+      watch.offset < offset + bytes) {
+    remember(event, access, line);
+  }
+  for (std::size_t i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
+    check_cell(buffer.cells[i], event, access, line, [&] {
+      const std::size_t at = i * granule_bytes;
+      return Place{false, number, at, text("byte %zu of `%s`", at, buffer.name.c_str())};
+    });
+  }
+}
+
+}  // namespace emu

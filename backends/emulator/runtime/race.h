@@ -1,0 +1,56 @@
+// Accesses that nothing orders, in shared memory by 2 bytes and in global memory by 2 bytes.
+//
+// Only the place and the other agent are known when a race shows. A second run of the same launch
+// watches that place, and tells where the other access stands.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "order.h"
+
+namespace emu {
+
+struct Buffer;
+
+enum class Access { read, write };
+
+// What is remembered of a granule: its last write, and the reads since then that are not ordered
+// before one another. Where many threads of a block read, `many` holds a clock for each of them.
+struct Cell {
+  Event written;
+  std::vector<Event> read;
+  std::unique_ptr<Clocks> many;
+};
+
+// Cells of a memory, made where they are first needed: most of a large buffer is never looked at.
+class Cells {
+ public:
+  void resize(std::size_t granules) { pages_.resize((granules + page - 1) / page); }
+  Cell& operator[](std::size_t granule) {
+    auto& cells = pages_[granule / page];
+    if (!cells) cells = std::make_unique<Cell[]>(page);
+    return cells[granule % page];
+  }
+
+ private:
+  static constexpr std::size_t page = 1024;
+  std::vector<std::unique_ptr<Cell[]>> pages_;
+};
+
+// The last accesses of shared memory; `offset` in bytes from its start.
+void check_race(Block& block, unsigned offset, unsigned bytes, Access access, int line);
+// A write by the `number`-th asynchronous copy of the current thread, at some time from here on.
+void check_copy_race(Block& block, unsigned offset, unsigned bytes, std::uint32_t number, int line);
+// The same for a buffer.
+void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access access, int line);
+
+// A place to watch: "shared BLOCK OFFSET" or "buffer NUMBER OFFSET".
+struct Watch {
+  bool on = false, shared = false;
+  std::size_t number = 0, offset = 0;
+};
+extern Watch watch;
+
+}  // namespace emu
