@@ -153,17 +153,17 @@ class Accesses:
         if access is None:
             return None
         tensor = self.names.tensors[access.tensor]
-        if tensor.dtype is not DType.I32 or len(tensor.dims) != 1:
+        coordinate = access.coordinates[0]
+        if tensor.dtype is not DType.I32:
             self.report.error(
                 "MOE0118",
                 f"`{clip(tensor.name)}` is no map: a map is i32 with one dimension",
                 element.span,
-                f"this is {tensor.dtype} with {len(tensor.dims)}",
+                f"this is {tensor.dtype}",
                 labels=(Label(tensor.span, "declared here"),),
-                help=f"declare it `input {clip(tensor.name)} : i32[…]`",
+                help=f"declare it `input {clip(tensor.name)} : i32[{coordinate.index}]`",
             )
             return None
-        coordinate = access.coordinates[0]
         if coordinate.via is not None:
             self.report.error(
                 "MOE0223",

@@ -179,7 +179,7 @@ class _Check:
         return None
 
     def _compute(self, body: Body) -> Compute | None:
-        dtype = body.find_dtype()
+        dtype = body.contractions.find_dtype()
         if dtype is None or dtype is DType.I32:
             return None
         chosen = self.names.compute
@@ -221,7 +221,7 @@ class _Check:
                     "declared here",
                     help=f"store to it: `{tensor.name}[{', '.join(tensor.dims)}] = …`",
                 )
-        if not body.products and not names.unknowable and (outputs or stores):
+        if not body.contractions.count and not names.unknowable and (outputs or stores):
             self.report.error(
                 "MOE0220",
                 "this kernel has no contraction",

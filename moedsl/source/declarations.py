@@ -250,6 +250,16 @@ class Declarations:
                 "expected bf16, f16 or f32",
                 notes=("i32 tensors hold row numbers for gather and scatter",),
             )
+        elif dtype is DType.I32 and len(dims) != 1:
+            self.report.error(
+                "MOE0118",
+                f"`{clip(name.text)}` is no map: a map is i32 with one dimension",
+                declaration.span,
+                f"has {len(dims)} dimensions",
+                help=f"declare it `input {clip(name.text)} : i32[m]`, with `m` the ragged index",
+            )
+            self.unknowable.add(name.text)
+            return
         role = Role.OUTPUT if declaration.output else Role.INPUT
         self.tensors[name.text] = Tensor(name.text, role, dtype, dims, name.span)
 

@@ -109,6 +109,10 @@ def _hint(token: Token, wanted: str, statement: Sequence[Token]) -> str:
         return "a definition has a single `=`"
     if before and before.text in ("-", "*", "/") and token.text == "=":
         return "only `=` and `+=` can store"
+    if statement and before and token.kind in ("EQUAL", "COLON", "PLUS_EQUAL"):
+        operator = next((t for t in statement[-2:] if t.kind in _OPERATORS), None)
+        if operator is not None:
+            return f"a line that ends in `{operator.text}` goes on in the next one"
     if wanted.startswith("`kernel`"):
         return did_you_mean(token.text, _BLOCK_WORDS)
     if len(statement) == 1 and statement[0].kind == "NAME" and token.kind == "NAME":

@@ -1,4 +1,208 @@
 """MOE04xx: schedule legality on a target."""
 
 TEXT = """
+MOE0401 schedule is for another target
+`on sm_80` covers sm_80 and newer; `on sm_90a` covers exactly that one. The schedule was asked for
+on a target that it does not cover.
+
+    schedule fast for up on sm_90a { … }      # compiled with --target sm_80
+
+Compile for the target that is written, or write a schedule for this one.
+
+MOE0402 size below 1
+Tile sizes, cluster sizes and raster groups count elements or tiles, so they are at least 1.
+
+    tile m=0 n=128 k=64
+
+Use a positive size, or leave the setting out: the compiler chooses.
+
+MOE0403 tails do not fall
+Tails are the lower heights a tile may have where fewer rows are left. They are listed falling,
+each once, and all are below the tile's rows.
+
+    tile m=64 n=128 k=64
+    tails m=32,64
+
+Write `tails m=32,16`.
+
+MOE0404 fuse needs ragged output rows
+`fuse` lets experts with few rows share one work item. In a weight gradient the ragged index is
+summed: all experts have equally many output tiles and none is small.
+
+    schedule s for weight_gradient { fuse experts n<=16 }
+
+Remove `fuse`.
+
+MOE0405 fused experts exceed the tile
+Experts that share a work item have at most one row tile each.
+
+    tile m=64 n=128 k=64
+    fuse experts m<=128
+
+Write `fuse experts m<=64` or less, or make the tile higher.
+
+MOE0406 order longest needs ragged output rows
+`order longest` starts the experts with most rows first. In a weight gradient all experts have
+equally many output tiles.
+
+    schedule s for weight_gradient { order longest }
+
+Remove the line.
+
+MOE0407 too many experts to sort
+`order longest` sorts the experts in the shared memory of every CTA, which has room for 1024.
+
+    index e = 2048
+    order longest
+
+Use `order index`.
+
+MOE0408 number of stages
+The software pipeline copies one stage while it multiplies another: 2 stages at least, 8 at most.
+
+    stages 1
+
+Use 3 or 4 unless measurements say otherwise.
+
+MOE0409 number of consumers
+Each consumer is a group of 128 threads, and all of them are threads of one CTA.
+
+    warps consumers=16
+
+Use 1 to 8.
+
+MOE0410 split_k without work
+The depth is cut into whole stages, and every part of `split_k` needs at least one of them. At
+most 64 parts are allowed.
+
+    index k = 256
+    tile m=64 n=128 k=64
+    split_k 8                     # 256 / 64 = 4 stages
+
+Split less, or make the stages shallower.
+
+MOE0411 no MMA shape fits
+Tensor cores multiply in fixed shapes: 16 rows by 8 columns, or with `swap_ab` 8 rows by 16
+columns. Kernels that compute in f32 go in steps of 8 by 8. Tiles and tails are whole multiples.
+
+    tile m=72 n=128 k=64
+
+Use a multiple of what the note says, or `swap_ab` for low tiles.
+
+MOE0412 no stage layout fits
+In shared memory a stage consists of lines, one for each row or column, that hold the depth. A line
+is a power of two of bytes, 64 to 512, so that swizzling spreads it over all banks.
+
+    tile m=64 n=128 k=96          # 96 x 2 bytes = 192
+
+Use 32, 64, 128 or 256 for 16-bit types, 16, 32, 64 or 128 for f32 and tf32.
+
+MOE0413 warps cannot share the tile
+The warps of a CTA, four for each consumer, form a grid, and each takes the same number of whole
+MMA products of every tile, tails too. No such grid exists for this height.
+
+    tile m=16 n=64 k=64           # 1 x 8 products
+    warps consumers=4             # 16 warps
+
+Use fewer consumers or a larger tile; for a tail, leave that height out.
+
+MOE0414 too much shared memory
+The stages of the pipeline, the staging of the epilogue and the work plan lie in shared memory, and
+the target has less for a CTA. The notes show what takes how much.
+
+    tile m=128 n=256 k=128
+    stages 4
+
+Use fewer stages, or a smaller tile.
+
+MOE0415 too many registers
+Each thread keeps its part of the output tile in registers, one for each sum, with the operands
+beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM.
+
+    tile m=256 n=256 k=32
+    warps consumers=1             # 512 sums for each of 128 threads
+
+Use a smaller tile, or more consumers.
+
+MOE0420 cluster is too large
+A cluster that every GPU with clusters can run has at most 8 CTAs.
+
+    cluster m=4 n=4
+
+Use a product of 8 or less.
+
+MOE0421 cluster could straddle experts
+CTAs of a cluster share an operand. Along ragged rows neighbouring tiles may belong to different
+experts: one with an odd number of row tiles leaves a pair whose second tile is the next expert's.
+The pair would share the wrong weights, or wait for a tile that does not exist.
+
+    cluster m=2
+
+Cluster along the columns: `cluster n=2`.
+
+MOE0422 target has no clusters
+Clusters exist from compute capability 9.0 on.
+
+    schedule s for up on sm_80 { cluster n=2 }
+
+Remove `cluster`, or compile for sm_90 or newer.
+
+MOE0423 cluster needs the warp-specialised path
+The portable path, which runs on sm_80 and newer, loads operands for each CTA alone. It has no
+multicast, so a cluster would only restrict where CTAs may run.
+
+    cluster n=2
+
+Remove the line.
+
+MOE0424 registers needs the warp-specialised path
+`registers` moves registers from warps that copy to warps that multiply. On the portable path all
+warps do both.
+
+    registers producer=40 consumer=232
+
+Remove the line.
+
+MOE0425 pingpong needs the warp-specialised path
+In ping-pong, groups of consumers alternate whole tiles, fed by a producer of their own. On the
+portable path all warps share one tile.
+
+    warps consumers=2 pingpong
+
+Write `cooperative`.
+
+MOE0426 epilogue store=tma needs the warp-specialised path
+Bulk tensor stores need descriptors that only that path makes. The portable path stores through
+shared memory.
+
+    epilogue store=tma
+
+Write `epilogue store=staged`.
+
+MOE0427 epilogue columns needs the warp-specialised path
+The portable epilogue stages whole rows of each warp's part of the tile, so the number of columns
+is not free.
+
+    epilogue columns=32
+
+Remove the setting.
+
+MOE0430 determinism cannot be proved
+`+=` through a map adds atomically, in whatever order CTAs arrive. Sums of f32 depend on their
+order, so two runs may differ in the last bits.
+
+    y[dst[m], n] += d
+    require deterministic
+
+Store each row once (`z[m, n] = d`) and add the rows of a token in a second kernel, or drop the
+requirement.
+
+MOE0431 batch invariance cannot be proved
+`require batch_invariant` promises that a row's bits do not depend on the other rows of the batch.
+That cannot hold where rows are summed with one another (a weight gradient, `+=` through a map), nor
+where the number of rows selects the schedule: another schedule may sum in another order.
+
+    schedule few for up when rows <= 512 { require batch_invariant }
+
+Use one schedule for every number of rows, or drop the requirement.
 """
