@@ -1,0 +1,210 @@
+"""The device's walk over tiles and moedsl.work give the same sequence."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moedsl.backends.cuda.abi import AccessModes
+from moedsl.backends.cuda.emission.constants import emit_order
+from moedsl.backends.cuda.emission.writer import Writer
+from moedsl.backends.cuda.emit import generate, prelude_text
+from moedsl.backends.cuda.lower import lower_to_gpu
+from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.lower.build_tile import build_tile
+from moedsl.target import TARGETS
+from moedsl.work import depth_range, plan
+from tests.cuda.kernels import forward, weight_gradient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from moedsl.ir.tile import TileKernel
+
+KERNELS = 40
+"""Schedules drawn; each is walked for several row counts and CTA counts."""
+
+MAIN = """
+template <class Order>
+void walk(const int* offs, int rows, int columns, int depth) {
+    moe::Plan<Order> plan;
+    plan.build(offs, rows, columns);
+    int counter[2] = {0, 0};
+    std::printf("items %d\\n", plan.items);
+    for (int cta = 0; cta < moe::the_count; ++cta) {
+        moe::the_cta = cta;
+        plan.build(offs, rows, columns);
+        moe::Walk<Order> walk(plan, counter);
+        for (;;) {
+            const moe::Tile tile = walk.next();
+            if (tile.expert < 0) break;
+            const int whole = Order::kRowGrouped ? depth : tile.count;
+            const moe::DepthRange range =
+                moe::depth_range<Order::kStageDepth, Order::kSplits>(whole, tile.split);
+            std::printf("%d %d %d %d %d %d %d %d %d %d\\n", cta, tile.expert, tile.row, tile.height,
+                        tile.rows, tile.column, tile.split, tile.number, range.first, range.last);
+        }
+        walk.leave();
+    }
+    std::printf("end %d %d\\n", counter[0], counter[1]);
+}
+
+int main() {
+    int kernel, ctas, experts, rows, columns, depth;
+    const char* const six = "%d %d %d %d %d %d";
+    while (std::scanf(six, &kernel, &ctas, &experts, &rows, &columns, &depth) == 6) {
+        std::vector<int> offs(experts);
+        for (int& end : offs) {
+            if (std::scanf("%d", &end) != 1) return 1;
+        }
+        moe::the_count = ctas;
+        CASES
+    }
+}
+"""
+
+
+def draw_kernel(rng: random.Random) -> TileKernel:
+    grouped = rng.random() < 0.8
+    experts = rng.choice([1, 2, 7, 33, 100])
+    rows = rng.choice([16, 32, 64, 128])
+    schedule = Schedule(
+        tile=TileShape(rows, rng.choice([64, 128]), 64),
+        tails=tuple(t for t in (64, 32, 16) if t < rows and rng.random() < 0.6),
+        persistent=rng.choice(list(Persistence)),
+        order=rng.choice(list(ExpertOrder)),
+        raster=Raster(rng.choice(list(Along)), rng.choice([1, 2, 3, 8, 2**31]), rng.random() < 0.5),
+        fuse_rows=rng.choice([0, 0, 1, 8, 16, rows]),
+        split_k=rng.choice([1, 1, 2, 3]),
+    )
+    n, k = rng.choice([1, 100, 700, 1000]), rng.choice([1, 64, 333])
+    kernel = forward(experts, n, k) if grouped else weight_gradient(experts, n, k)
+    return build_tile(kernel, schedule, TARGETS["sm_80"])
+
+
+def draw_rows(rng: random.Random, experts: int) -> list[int]:
+    most = rng.choice([1, 5, 20, 64, 300])
+    return [0 if rng.random() < 0.3 else rng.randint(0, most) for _ in range(experts)]
+
+
+def order_struct(kernel: TileKernel, number: int) -> str:
+    writer = Writer("plan")
+    emit_order(writer, lower_to_gpu(kernel, AccessModes(frozenset())))
+    text = writer.finish().replace("struct Order {", f"struct Order{number} {{", 1)
+    text = text.replace(
+        "static constexpr int kExperts",
+        f"static constexpr int kStageDepth = {kernel.schedule.tile.depth};\n"
+        "    static constexpr int kExperts",
+    )
+    threads = kernel.schedule.consumers * 128
+    return text.replace(f"kThreads = {threads};", "kThreads = 1;")
+
+
+@pytest.fixture(scope="module")
+def kernels() -> list[TileKernel]:
+    rng = random.Random(7)
+    return [draw_kernel(rng) for _ in range(KERNELS)]
+
+
+@pytest.fixture(scope="module")
+def program(kernels: list[TileKernel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan")
+    cases = "\n".join(
+        f"if (kernel == {i}) walk<Order{i}>(offs.data(), rows, columns, depth);"
+        for i in range(len(kernels))
+    )
+    structs = [order_struct(kernel, number) for number, kernel in enumerate(kernels)]
+    shim = (__file__).replace("test_plan.py", "plan_shim.h")
+    text = [f'#include "{shim}"', prelude_text("plan"), *structs, MAIN.replace("CASES", cases)]
+    source = folder / "plan.cpp"
+    source.write_text("\n".join(text))
+    command = ["g++", "-std=c++20", "-O1", "-o", str(folder / "plan"), str(source)]
+    subprocess.run(command, check=True)
+    return folder / "plan"
+
+
+def expected(kernel: TileKernel, rows: list[int], ctas: int) -> list[list[tuple[int, ...]]]:
+    """For each CTA its tiles, without their numbers."""
+    signature, schedule = kernel.signature, kernel.schedule
+    n, k = signature.index("n").extent, signature.index("k").extent
+    assert n is not None
+    assert k is not None
+    items = list(plan(kernel, rows, {"n": n, "k": k}))
+    taken: list[list[tuple[int, ...]]] = [[] for _ in range(ctas)]
+    for number, item in enumerate(items):
+        match schedule.persistent:
+            case Persistence.STATIC:
+                cta = number % ctas
+            case Persistence.DYNAMIC:
+                cta = number if 0 < number < ctas else 0
+            case Persistence.OFF:
+                cta = number
+        if cta >= ctas:
+            continue
+        for tile in item.tiles:
+            depth = k if signature.row_grouped else rows[tile.expert]
+            first, last = depth_range(schedule, depth, tile.split)
+            taken[cta].append(
+                (
+                    tile.expert,
+                    tile.row,
+                    tile.height,
+                    tile.rows,
+                    tile.column,
+                    tile.split,
+                    first,
+                    last,
+                )
+            )
+    return taken
+
+
+def test_device_walks_the_plan(kernels: list[TileKernel], program: Path) -> None:
+    rng = random.Random(11)
+    questions: list[tuple[TileKernel, list[int], int]] = []
+    lines = []
+    for number, kernel in enumerate(kernels):
+        n, k = (kernel.signature.index(name).extent for name in "nk")
+        for ctas in (1, 3, 50):
+            rows = draw_rows(rng, kernel.signature.expert_count)
+            if ctas == 3 and number % 5 == 0:
+                rows = [0] * len(rows)
+            ends = [sum(rows[: e + 1]) for e in range(len(rows))]
+            columns = n if kernel.signature.row_grouped else k
+            lines.append(
+                f"{number} {ctas} {len(rows)} {n} {columns} {k} {' '.join(map(str, ends))}"
+            )
+            questions.append((kernel, rows, ctas))
+    answer = subprocess.run(
+        [str(program)], input="\n".join(lines), capture_output=True, text=True, check=True
+    )
+    blocks = answer.stdout.split("items ")[1:]
+    assert len(blocks) == len(questions)
+    for (kernel, rows, ctas), block in zip(questions, blocks, strict=True):
+        check_walk(kernel, rows, ctas, block.splitlines())
+
+
+def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str]) -> None:
+    assert lines[-1] == "end 0 0"
+    walked: list[list[tuple[int, ...]]] = [[] for _ in range(ctas)]
+    numbers: dict[int, tuple[int, ...]] = {}
+    for line in lines[1:-1]:
+        cta, expert, row, height, live, column, split, number, *depth = map(int, line.split())
+        walked[cta].append((expert, row, height, live, column, split, *depth))
+        assert numbers.setdefault(number, (expert, row, column)) == (expert, row, column) or (
+            kernel.schedule.split_k == 1
+        )
+    assert walked == expected(kernel, rows, ctas)
+    if kernel.schedule.split_k > 1:
+        tiles = {(tile[0], tile[1], tile[4]) for taken in walked for tile in taken}
+        assert len(numbers) == len(tiles), "output tiles share a number"
+        assert all(0 <= number < most_tiles(kernel, sum(rows)) for number in numbers)
+
+
+def most_tiles(kernel: TileKernel, rows: int) -> int:
+    """The bound by which semaphores and partial sums are allocated."""
+    sizes = {index.name: index.extent or rows for index in kernel.signature.indices}
+    return generate(kernel, AccessModes(frozenset())).grid.most_tiles(sizes)
