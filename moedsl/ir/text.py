@@ -160,8 +160,8 @@ def _attribute(item: object, hint: Any, depth: int) -> str:
             return f"loc({item.start}:{item.end})"
         case tuple():
             inner = element_hints(hint, len(item))
-            parts = (_attribute(x, h, depth) for x, h in zip(item, inner, strict=True))
-            return f"({', '.join(parts)})"
+            parts = [_attribute(x, h, depth + 1) for x, h in zip(item, inner, strict=True)]
+            return _enclosed("(", parts, ")", depth)
         case _:
             return _struct(item, hint, depth)
 
@@ -169,11 +169,16 @@ def _attribute(item: object, hint: Any, depth: int) -> str:
 def _struct(item: object, hint: Any, depth: int) -> str:
     tag = type(item).__name__ if sum(map(is_dataclass, alternatives(hint))) > 1 else ""
     parts = [_field(field, item, depth + 1) for field in fields_of(type(item))]
-    text = f"{tag}{{{', '.join(parts)}}}"
+    return _enclosed(f"{tag}{{", parts, "}", depth)
+
+
+def _enclosed(start: str, parts: list[str], end: str, depth: int) -> str:
+    """A list on one line, or a line for each part where that is too long."""
+    text = f"{start}{', '.join(parts)}{end}"
     if len(text) <= _WIDTH - 2 * depth and "\n" not in text:
         return text
     inner = ",\n".join(f"{'  ' * (depth + 1)}{part}" for part in parts)
-    return f"{tag}{{\n{inner}\n{'  ' * depth}}}"
+    return f"{start}\n{inner}\n{'  ' * depth}{end}"
 
 
 def _coordinate(coordinate: Coordinate) -> str:
