@@ -51,8 +51,9 @@ NAME_LIMIT = 128
 """Most characters of a name: names become parts of file and symbol names."""
 ERROR_LIMIT = 50
 """Reading stops after so many errors."""
+CONTINUES = {"PLUS", "MINUS", "STAR", "SLASH", "COMMA", "PLUS_EQUAL"}
+"""A line that ends in one of these goes on in the next one."""
 
-_CONTINUES = {"PLUS", "MINUS", "STAR", "SLASH", "COMMA", "PLUS_EQUAL"}
 _NUMBER = re.compile(r"[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+")
 _LARGEST = 3.4028235677973366e38  # rounds to infinity in f32 from here on
 _COMMENT = re.compile(r"#[^\n]*")
@@ -218,7 +219,7 @@ class _Reader:
         """
         if token != "\n":
             return False
-        if self.brackets or (self.statement and self.statement[-1].kind in _CONTINUES):
+        if self.brackets or (self.statement and self.statement[-1].kind in CONTINUES):
             self.newline = token
             return True
         return False
