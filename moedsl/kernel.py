@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
@@ -102,12 +102,13 @@ class CompiledKernel:
         outputs: Sequence[Any]
         if given is None:
             outputs = [make() for make in plan.makers]
-            addresses += [plan.library.address(array) for array in outputs]
+            for array in outputs:
+                addresses.append(plan.library.address(array))
         else:
             outputs = given
             if plan.crowded(addresses, len(outputs)):
                 check_call(self.kernel, inputs, given, handle, debug=False)
-        plan.launch([addresses[number] for number in plan.order], handle or 0)
+        plan.launch(plan.arrange(addresses), handle or 0)
         return outputs[0] if self._single else self._result(outputs)
 
     def warmup(
@@ -162,8 +163,10 @@ class CompiledKernel:
 
     def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> list[object]:
         if not arguments and len(named) == len(self._names):
-            with suppress(KeyError):
+            try:
                 return [named[name] for name in self._names]
+            except KeyError:
+                pass
         return arrange(self._reporter, arguments, named)
 
     def _given(self, out: object) -> list[object] | None:
@@ -215,7 +218,7 @@ class CompiledKernel:
         views = [call.arrays.get(name, call.offs) for name in names]
         return Plan(
             launch=launch,
-            order=tuple(names.index(n) for n in (*(t.name for t in signature.tensors), OFFSETS)),
+            arrange=itemgetter(*map(names.index, (*(t.name for t in signature.tensors), OFFSETS))),
             makers=checked.makers,
             library=library,
             extents=tuple(view.extent for view in views),

@@ -54,15 +54,16 @@ class Library(Protocol):
         """The contents on the host, all work on them finished."""
 
 
-_LIBRARIES: dict[type, Library] = {}
+LIBRARIES: dict[type, Library] = {}
+"""The library of every type of array seen so far."""
 
 
 def library_of(array: object) -> Library:
     """The library of an array; ArrayError if the object is no array at all."""
     kind = type(array)
-    found = _LIBRARIES.get(kind)
+    found = LIBRARIES.get(kind)
     if found is None:
-        found = _LIBRARIES[kind] = _library(kind)
+        found = LIBRARIES[kind] = _library(kind)
     return found
 
 
@@ -157,7 +158,8 @@ class _Torch:
         return pointer, key
 
     def address(self, array: Any) -> int:
-        return int(array.data_ptr())
+        address: int = array.data_ptr()
+        return address
 
     def view(self, array: Any, stream: int | None) -> ArrayView:
         if str(array.layout) != "torch.strided":

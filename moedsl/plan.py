@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from moedsl.libraries import library_of
+from moedsl.libraries import LIBRARIES, library_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -13,31 +13,38 @@ if TYPE_CHECKING:
     from moedsl.libraries import Library
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """How to serve calls like one that was checked.
 
-    Arrays are numbered: the inputs, ``offs``, the outputs. ``order[i]`` is the number of the array
-    whose address the launch takes i-th. ``makers`` make the outputs where the caller gives none,
+    ``arrange`` takes the addresses of the inputs, ``offs`` and the outputs and gives them in the
+    order in which the launch takes them. ``makers`` make the outputs where the caller gives none,
     arrays of ``library``. ``extents`` are the bytes around each address that may be touched.
     """
 
     launch: Callable[[Sequence[int], int], None]
-    order: tuple[int, ...]
+    arrange: Callable[[Sequence[int]], Sequence[int]]
     makers: tuple[Callable[[], Any], ...]
     library: Library
     extents: tuple[tuple[int, int], ...]
+    roomy: list[int] = field(default_factory=list)
+    """Addresses last seen not to be crowded."""
 
     def crowded(self, addresses: Sequence[int], outputs: int) -> bool:
         """Whether one of the last ``outputs`` arrays may share memory with another array."""
-        extents = self.extents
-        for output in range(len(addresses) - outputs, len(addresses)):
-            low, high = extents[output]
-            first, last = addresses[output] + low, addresses[output] + high
-            for other in range(output):
-                address, (low, high) = addresses[other], extents[other]
-                if address + low < last and first < address + high:
+        if addresses == self.roomy:
+            return False
+        spans = [
+            (address + low, address + high)
+            for address, (low, high) in zip(addresses, self.extents, strict=True)
+        ]
+        while outputs:
+            first, last = spans.pop()
+            for low, high in spans:
+                if low < last and first < high:
                     return True
+            outputs -= 1
+        self.roomy = list(addresses)
         return False
 
 
@@ -47,7 +54,8 @@ def read_marks(
     """Addresses of a call's arrays, and the key of its plan; ArrayError if one is no array."""
     addresses, keys = [], []
     for array in arrays:
-        address, key = library_of(array).mark(array, stream)
+        library = LIBRARIES.get(type(array)) or library_of(array)
+        address, key = library.mark(array, stream)
         addresses.append(address)
         keys.append(key)
     return addresses, tuple(keys)

@@ -87,7 +87,7 @@ def gpu(ordinal: int) -> Gpu:
 
     return Gpu(
         ordinal=ordinal,
-        name=check(cuda.cuDeviceGetName(128, device)).rstrip(b"\0").decode(),
+        name=check(cuda.cuDeviceGetName(128, device)).split(b"\0")[0].decode(),
         capability=(
             query(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
             query(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),

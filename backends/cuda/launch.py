@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -18,7 +19,7 @@ from moedsl.backends.cuda.abi import (
     WorkspacePart,
     WorkspacePointer,
 )
-from moedsl.backends.cuda.driver import check, current, driver, is_current, load
+from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
 from moedsl.backends.cuda.workspace import Workspaces
 from moedsl.work import ceil_div
 
@@ -119,8 +120,17 @@ class BoundLaunch:
         self._parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         self._parameters_address = ctypes.addressof(self._parameters)
         self._driver = driver()
-        self._kernel = self._driver.CUfunction(int(resident.kernel.handle))
+        self._launch = partial(
+            self._driver.cuLaunchKernel,
+            self._driver.CUfunction(int(resident.kernel.handle)),
+            *(self._blocks, 1, 1),
+            *(generated.threads, 1, 1),
+            generated.shared_bytes,
+        )
         self._streams: dict[int, Any] = {}
+        self._no_context = self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT
+        # With one GPU, a thread's context can only be missing, which the launch itself tells.
+        self._anywhere = gpu_count() == 1 and not self._workspace
 
     def reserve(self, stream: int) -> None:
         """Have the workspace for launches on ``stream`` ready."""
@@ -135,14 +145,18 @@ class BoundLaunch:
         """
         if not self._blocks:
             return
-        if stream > SPECIAL_STREAMS or is_current(self._resident.device):
-            self._submit(pointers, stream)
-        else:
-            with current(self._resident.device):
-                self._submit(pointers, stream)
+        if stream > SPECIAL_STREAMS or self._anywhere or is_current(self._resident.device):
+            status = self._submit(pointers, stream)
+            if not status:
+                return
+            if status != self._no_context:
+                check((status,))
+        with current(self._resident.device):
+            check((self._submit(pointers, stream),))
 
-    def _submit(self, pointers: Sequence[int], stream: int) -> None:
-        words, generated = self._words, self._resident.generated
+    def _submit(self, pointers: Sequence[int], stream: int) -> Any:
+        """Write the addresses and launch; the driver's status."""
+        words = self._words
         handle = self._streams.get(stream)
         if handle is None:
             handle = self._streams[stream] = self._driver.CUstream(stream)
@@ -151,17 +165,8 @@ class BoundLaunch:
                 words[word] = pointers[number]
             if self._workspace:
                 self._scratch(handle)
-            (status,) = self._driver.cuLaunchKernel(
-                self._kernel,
-                self._blocks, 1, 1,
-                generated.threads, 1, 1,
-                generated.shared_bytes,
-                handle,
-                self._parameters_address,
-                0,
-            )  # fmt: skip
-        if status:
-            check((status,))
+            (status,) = self._launch(handle, self._parameters_address, 0)
+        return status
 
     def _scratch(self, stream: Any) -> None:
         layout = self._layout

@@ -203,6 +203,20 @@ def test_threads_with_streams_of_their_own(torch: Any) -> None:
         assert all(pool.map(work, range(16)))
 
 
+def test_thread_without_a_context(torch: Any) -> None:
+    named, expected = case(torch, ROWS[0])
+    for chosen in SCHEDULES[:4]:
+        call, out = kernel(chosen), torch.empty_like(expected)
+        call(**named, out=out)
+        for stream in (0, 1, 2):
+            out.fill_(99)
+            torch.cuda.synchronize()
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(call, **named, out=out, stream=stream).result()
+            torch.cuda.synchronize()
+            assert torch.equal(out, expected)
+
+
 def test_slow_path_warns_once_and_is_right(torch: Any) -> None:
     named, expected = case(torch, ROWS[0])
     call = kernel()
