@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -146,4 +145,6 @@ class Caching(Protocol):
 @cache
 def backends() -> Mapping[str, Backend]:
     """Every installed backend by name."""
+    from importlib.metadata import entry_points
+
     return {entry.name: entry.load() for entry in entry_points(group="moedsl.backends")}

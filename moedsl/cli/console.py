@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moedsl.source.diagnostic import Diagnostic, UnavailableError
+    from moedsl.source.render import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Console:
     """The only writer of a command. With ``as_json`` text methods are silent on stdout."""
 
     def __init__(
-        self, *, as_json: bool = False, diagnostic_format: str | None = None, color: str = "auto"
+        self, *, as_json: bool = False, diagnostic_format: Format | None = None, color: str = "auto"
     ) -> None:
         self.as_json, self.color = as_json, color
         self._format = diagnostic_format
@@ -102,7 +103,7 @@ class Console:
         from moedsl.source.render import render
 
         stream = sys.stdout if as_result else sys.stderr
-        style = self._format or ("human" if stream.isatty() else "short")
+        style: Format = self._format or ("human" if stream.isatty() else "short")
         if text := render(found, style, color=coloured(stream, self.color)):
             stream.write(text if text.endswith("\n") else text + "\n")
 

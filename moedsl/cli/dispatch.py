@@ -84,6 +84,7 @@ def _dispatch(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"moedsl {name}",
         description=sentence(COMMANDS[name]),
+        formatter_class=_Formatter,
         parents=[common],
         allow_abbrev=False,
     )
@@ -123,12 +124,13 @@ def _guard(
 def exit_code(diagnostics: Iterable[Diagnostic]) -> ExitCode:
     """FAILED if an error is about a file's contents, USAGE if all are about the command line.
 
-    Codes 06xx are about the command line, rows and files.
+    Codes 06xx are about the command line, rows and files; MOE0010 is a file that is not there.
     """
     errors = [d.code for d in diagnostics if d.severity is Severity.ERROR]
     if not errors:
         return ExitCode.OK
-    return ExitCode.USAGE if all(code.startswith("MOE06") for code in errors) else ExitCode.FAILED
+    usage = all(code.startswith("MOE06") or code == "MOE0010" for code in errors)
+    return ExitCode.USAGE if usage else ExitCode.FAILED
 
 
 def sentence(text: str) -> str:
@@ -151,7 +153,7 @@ def _top_parser(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
         usage="moedsl [OPTIONS] COMMAND …",
         description="A schedule language and compiler for Mixture-of-Experts grouped GEMM.",
         epilog=f"commands:\n{listing}\n\n'moedsl COMMAND --help' explains a command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         parents=[common],
         allow_abbrev=False,
     )
@@ -159,6 +161,17 @@ def _top_parser(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Asks for the terminal's width by itself: argparse would import half of shutil for it."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = 80
+        super().__init__(prog, width=min(columns, 100) - 2, max_help_position=28)
 
 
 class _Version(argparse.Action):
@@ -171,7 +184,9 @@ class _Version(argparse.Action):
 
 def _common_options() -> argparse.ArgumentParser:
     """Options that may stand before or behind the command; absent ones leave no attribute."""
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_Formatter
+    )
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     group.add_argument(

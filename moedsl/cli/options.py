@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_SETTING = re.compile(r"([^\W\d]\w*)=(.+)")
+_SETTING = re.compile(r"([^\W\d]\w*)=(-?\d+)", re.ASCII)
 
 
 def add_file(parser: argparse.ArgumentParser, what: str = "a .moe file") -> None:
@@ -17,18 +13,23 @@ def add_file(parser: argparse.ArgumentParser, what: str = "a .moe file") -> None
     parser.add_argument("file", metavar="FILE", help=f"{what}, or - for standard input")
 
 
-def add_kernel(parser: argparse.ArgumentParser) -> None:
-    """``--kernel`` and ``--set``: which kernel of the file, with which parameters."""
-    parser.add_argument("--kernel", metavar="NAME", help="the kernel (default: the only one)")
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """``--set``: other values for params."""
     parser.add_argument(
         "--set",
         dest="settings",
-        metavar="NAME=VALUE",
+        metavar="NAME=NUMBER",
         type=setting,
         action="append",
         default=[],
         help="give a param another value; may be repeated",
     )
+
+
+def add_kernel(parser: argparse.ArgumentParser) -> None:
+    """``--kernel`` and ``--set``: which kernel of the file, with which parameters."""
+    parser.add_argument("--kernel", metavar="NAME", help="the kernel (default: the only one)")
+    add_settings(parser)
 
 
 def add_schedule(parser: argparse.ArgumentParser) -> None:
@@ -41,24 +42,29 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def setting(text: str) -> tuple[str, int | float]:
-    """``name=value`` as a pair; the value is a number."""
+def add_rows_hint(parser: argparse.ArgumentParser) -> None:
+    """``--rows``: the number of rows in all that is typical of a call."""
+    parser.add_argument(
+        "--rows",
+        metavar="N",
+        type=count,
+        help="rows of a typical call in all, which choose the schedule (default: any number)",
+    )
+
+
+def count(text: str) -> int:
+    """A number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of rows")
+    return int(text)
+
+
+def setting(text: str) -> tuple[str, int]:
+    """``name=value`` as a pair; the value is a whole number."""
     match = _SETTING.fullmatch(text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=VALUE")
-    try:
-        return match[1], int(match[2])
-    except ValueError:
-        pass
-    try:
-        return match[1], float(match[2])
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{match[2]}' in '{text}' is no number") from None
-
-
-def settings(pairs: Sequence[tuple[str, int | float]]) -> dict[str, int | float]:
-    """The pairs of ``--set`` as a mapping; the last of a name counts."""
-    return dict(pairs)
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=NUMBER")
+    return match[1], int(match[2])
 
 
 def size(text: str) -> tuple[str, int]:
@@ -67,3 +73,14 @@ def size(text: str) -> tuple[str, int]:
     if not (name and equal and number.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form INDEX=N")
     return name, int(number)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return number

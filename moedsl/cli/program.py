@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from moedsl.cli.options import settings
+from moedsl.backend import backends
+from moedsl.cli.given import guess, read_file, wrong
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.lower.front import load_program
 from moedsl.lower.pipeline import Options, lower_kernel
-from moedsl.source.diagnostic import Diagnostic, DiagnosticError
-from moedsl.source.span import Source
-from moedsl.target import TARGETS
+from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +20,10 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import ScheduleRequest
     from moedsl.ir.tile import TileKernel
+    from moedsl.lower.front import Program
     from moedsl.lower.pipeline import Observer
+    from moedsl.source.diagnostic import Diagnostic
+    from moedsl.source.span import Source
     from moedsl.target import Target
 
 
@@ -60,16 +60,16 @@ def choose(arguments: argparse.Namespace, console: Console, target: Target) -> C
 
     Raises DiagnosticError for a file with errors and for names that do not exist.
     """
-    source = read_source(arguments.file)
-    program = load_program(source, settings(arguments.settings))
-    console.report(program.warnings)
-    kernel = _choose_kernel(source, program.kernels, arguments.kernel)
-    own = [r for r in program.schedules if r.kernel == kernel.signature.name]
+    source = read_file(arguments.file)
+    program = load_program(source, dict(arguments.settings))
+    console.report(program.diagnostics)
+    kernel = choose_kernel(program, arguments.kernel, source)
+    own = [r for r in program.requests if r.kernel == kernel.signature.name]
     if arguments.schedule is None:
         return Choice(kernel, applicable(own, target), target)
     request = _named(source, own, arguments.schedule)
     if request.on is not None and not target.schedule_covers(request.on):
-        raise _wrong(
+        raise wrong(
             "MOE0606",
             f"schedule '{request.name}' is for {request.on}, not for {target.sm}",
             source,
@@ -79,35 +79,15 @@ def choose(arguments: argparse.Namespace, console: Console, target: Target) -> C
     return Choice(kernel, (replace(request, when=()),), target)
 
 
-def read_source(file: str) -> Source:
-    """The text of ``file``, or of standard input for ``-``; MOE0601 if it cannot be read."""
-    from pathlib import Path
-
-    from moedsl.source.parser import decode
-
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise _wrong("MOE0601", f"cannot read '{file}': {reason}") from error
-    return decode("<stdin>" if file == "-" else file, data)
+def target_here() -> Target:
+    """The architecture of this machine's GPU; sm_90a where there is none."""
+    found = (backend.availability().target for backend in backends().values())
+    return next((target for target in found if target), DEFAULT_TARGET)
 
 
-def named_target(name: str | None) -> Target | None:
-    """The target called ``name``; MOE0605 if there is none."""
-    if name is None:
-        return None
-    if name not in TARGETS:
-        raise _wrong(
-            "MOE0605",
-            f"there is no target '{name}'{_guess(name, TARGETS)}",
-            notes=(f"targets: {', '.join(TARGETS)}",),
-        )
-    return TARGETS[name]
-
-
-def _choose_kernel(source: Source, kernels: Iterable[MoeKernel], name: str | None) -> MoeKernel:
-    found = {kernel.signature.name: kernel for kernel in kernels}
+def choose_kernel(program: Program, name: str | None, source: Source | None = None) -> MoeKernel:
+    """The kernel called ``name``, which may be None if there is one; MOE0602 and MOE0603."""
+    found = {kernel.signature.name: kernel for kernel in program.kernels}
     listing = (f"kernels: {', '.join(found)}",) if found else ()
     if name is None and len(found) == 1:
         return next(iter(found.values()))
@@ -116,10 +96,9 @@ def _choose_kernel(source: Source, kernels: Iterable[MoeKernel], name: str | Non
     if name is None:
         many = f"the file has {len(found)} kernels" if found else "the file has no kernel"
         help = "choose one with --kernel NAME" if found else ""
-        raise _wrong("MOE0603", many, source, notes=listing, help=help)
-    raise _wrong(
-        "MOE0602", f"there is no kernel '{name}'{_guess(name, found)}", source, notes=listing
-    )
+        raise wrong("MOE0603", many, source, notes=listing, help=help)
+    message = f"there is no kernel '{name}'{guess(name, found)}"
+    raise wrong("MOE0602", message, source, notes=listing)
 
 
 def _named(source: Source, requests: Iterable[ScheduleRequest], name: str) -> ScheduleRequest:
@@ -127,25 +106,9 @@ def _named(source: Source, requests: Iterable[ScheduleRequest], name: str) -> Sc
     if name in found:
         return found[name]
     listing = ", ".join(found) or "none"
-    raise _wrong(
+    raise wrong(
         "MOE0604",
-        f"there is no schedule '{name}'{_guess(name, found)}",
+        f"there is no schedule '{name}'{guess(name, found)}",
         source,
         notes=(f"schedules of this kernel: {listing}",),
     )
-
-
-def _guess(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _wrong(
-    code: str,
-    message: str,
-    source: Source | None = None,
-    *,
-    notes: tuple[str, ...] = (),
-    help: str = "",
-) -> DiagnosticError:
-    return DiagnosticError([Diagnostic(code, message, source, notes=notes, help=help)])

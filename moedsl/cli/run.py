@@ -7,13 +7,15 @@ import warnings
 from typing import TYPE_CHECKING
 
 from moedsl.backend import backends
+from moedsl.cli.given import named_target
 from moedsl.cli.options import add_file, add_kernel, add_schedule, size
-from moedsl.cli.program import choose, named_target
+from moedsl.cli.program import choose
 from moedsl.cli.run_data import make_data, write_arrays
 from moedsl.cli.run_report import Setting, document, show
 from moedsl.cli.tally import flops, least_bytes, tally
 from moedsl.cli.trial import try_kernel
-from moedsl.kernel import find_backend
+from moedsl.kernel import HOST_BACKEND, find_backend
+from moedsl.lower.print_schedule import schedule_directives
 from moedsl.source.diagnostic import UnavailableError
 from moedsl.target import DEFAULT_TARGET
 
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         metavar="ROWS",
         help="rows per expert: 12,0,7 or even:N, uniform:N, zipf:N:S, onehot:N, FILE, FILE#case "
-        "(default: the file's '# rows:' line, else even)",
+        "(default: the file's '# rows:' line, else some, unevenly spread)",
     )
     parser.add_argument(
         "--size",
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of rows and data (default: 0)")
     parser.add_argument(
-        "--backend", metavar="NAME", default="auto", help="auto, interp or cuda (default: auto)"
+        "--backend", metavar="NAME", default="auto", help="interp, cuda, … or auto (default)"
     )
     parser.add_argument("--inputs", metavar="NPZ", help="tensors and offs, instead of drawn ones")
     parser.add_argument("--save", metavar="NPZ", help="write the outputs")
@@ -77,6 +79,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         file=arguments.file,
         tile=tile,
         sizes=data.sizes,
+        schedule="; ".join(schedule_directives(tile)),
         backend=why,
         check=check,
         tally=tally(tile, data.rows, data.sizes),
@@ -102,10 +105,7 @@ def choose_backend(name: str) -> tuple[Backend, str]:
             raise UnavailableError(f"backend {name}: {here.detail}", here.help)
         return backend, f"{name}: {here.detail}"
     found = {each: backend.availability() for each, backend in backends().items()}
-    usable = [each for each, here in found.items() if here.usable]
-    if not usable:
-        raise UnavailableError("no backend can run here", "see moedsl doctor")
-    best = next((each for each in usable if found[each].target), usable[0])
+    best = next((n for n, here in found.items() if here.usable and here.target), HOST_BACKEND)
     missing = [f"{each}: {here.detail}" for each, here in found.items() if not here.usable]
     taken = f"{best}: {found[best].detail}"
-    return backends()[best], f"{taken} (not {'; '.join(missing)})" if missing else taken
+    return find_backend(best), f"{taken} (not {'; '.join(missing)})" if missing else taken

@@ -62,10 +62,12 @@ def make_data(arguments: argparse.Namespace, kernel: MoeKernel) -> Data:
 
 
 def _default_rows(kernel: MoeKernel) -> str:
+    """What the file suggests if that fits the number of experts, else rows far from even."""
+    experts = kernel.signature.expert_count
     suggested = SUGGESTED_ROWS.search(kernel.source.text) if kernel.source else None
-    if suggested:
+    if suggested and (":" in suggested[1] or suggested[1].count(",") == experts - 1):
         return suggested[1]
-    return f"even:{min(MOST_ROWS, ROWS_PER_EXPERT * kernel.signature.expert_count)}"
+    return f"zipf:{min(MOST_ROWS, ROWS_PER_EXPERT * experts)}:0.7"
 
 
 def _dynamic_sizes(

@@ -7,12 +7,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "rich", "hypothesis", "cuda", "ml_dtypes"}
 COMMANDS = [["--help"], ["check", str(ROOT / "examples" / "quickstart.moe")]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An installed package has its bytecode; give this tree some of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
 
 
 def run(words: list[str], *flags: str) -> subprocess.CompletedProcess[str]:

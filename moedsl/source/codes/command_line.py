@@ -59,8 +59,8 @@ MOE0622 wrong number of row counts
 There must be one number of rows for each expert.
 
 MOE0623 malformed distribution
-Distributions are `even:N`, `uniform:N`, `zipf:N:S` and `onehot:N`: N rows in all, and S the exponent
-of the Zipf distribution, 0 to 100.
+Distributions are `even:N`, `uniform:N`, `zipf:N:S` and `onehot:N`: N rows in all, and S the
+exponent of the Zipf distribution, 0 to 100.
 
     --rows zipf:16384:1.2
 

@@ -1,0 +1,133 @@
+"""``moedsl fuzz``: hunt for rows, sizes, layouts and schedules that give a wrong result."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moedsl.cli.given import read_file
+from moedsl.cli.options import add_file, add_settings, positive
+from moedsl.cli.place import Gpu, Host
+from moedsl.cli.run import choose_backend
+from moedsl.fuzz.case import read_case
+from moedsl.fuzz.hunt import fuzz, replay
+from moedsl.fuzz.trial import Runner
+from moedsl.lower.front import load_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from moedsl.cli.console import Console
+    from moedsl.fuzz.hunt import FuzzReport
+    from moedsl.lower.front import Program
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to fuzz, for how long, where; or one case to try again."""
+    add_file(parser)
+    parser.add_argument("--kernel", metavar="NAME", help="only this kernel (default: all)")
+    add_settings(parser)
+    parser.add_argument(
+        "--cases", metavar="N", type=int, default=100, help="cases to draw (default: 100)"
+    )
+    parser.add_argument("--time", metavar="S", type=positive, help="stop after so many seconds")
+    parser.add_argument("--seed", type=int, help="draws the same cases again (default: random)")
+    parser.add_argument(
+        "--backend", metavar="NAME", default="auto", help="interp, cuda, … or auto (default)"
+    )
+    parser.add_argument(
+        "--replay", metavar="ENTRY", help="try one case: a corpus entry, or what a failure printed"
+    )
+    parser.add_argument(
+        "--corpus", metavar="DIR", type=Path, help="where failures are kept and tried first"
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Hunt or replay; 1 if a case fails."""
+    backend, why = choose_backend(arguments.backend)
+    on_device = backend.availability().target is not None
+    runner = Runner(backend, Gpu() if on_device else Host(), fragile=on_device)
+    program = _program(arguments, console)
+    if arguments.replay:
+        return _report(arguments, console, replay(read_case(arguments.replay), program, [runner]))
+    seed = secrets.randbelow(1 << 32) if arguments.seed is None else arguments.seed
+    console.result(seed=seed, backend=why)
+    console.facts([("backend", why), ("seed", str(seed))])
+    with _progress(arguments.cases) as advance:
+        report = fuzz(
+            program,
+            [runner],
+            cases=arguments.cases,
+            seconds=arguments.time,
+            seed=seed,
+            progress=advance,
+            corpus=arguments.corpus or _corpus_folder(),
+        )
+    return _report(arguments, console, report)
+
+
+def _program(arguments: argparse.Namespace, console: Console) -> Program:
+    program = load_program(read_file(arguments.file), dict(arguments.settings))
+    console.report(program.diagnostics)
+    if arguments.kernel is None:
+        return program
+    from moedsl.cli.program import choose_kernel
+
+    kernel = choose_kernel(program, arguments.kernel)
+    return replace(program, kernels=(kernel,))
+
+
+def _corpus_folder() -> Path:
+    import os
+
+    if chosen := os.environ.get("MOEDSL_CACHE_DIR"):
+        return Path(chosen) / "fuzz"
+    from platformdirs import user_data_path
+
+    return user_data_path("moedsl", appauthor=False) / "fuzz"
+
+
+def _report(arguments: argparse.Namespace, console: Console, report: FuzzReport) -> int:
+    failure = report.failure
+    console.result(cases=report.cases, calls=report.calls, seconds=report.seconds, failure=None)
+    done = f"{report.cases} cases, {report.calls} calls in {report.seconds:.1f} s"
+    if failure is None:
+        console.verdict(True, f"ok: {done}, nothing wrong")
+        return 0
+    command = failure.command(arguments.file)
+    console.result(
+        failure={
+            "backend": failure.backend,
+            "message": failure.message,
+            "command": command,
+            "entry": str(failure.entry) if failure.entry else None,
+        }
+    )
+    console.verdict(False, f"FAILED after {done}, on {failure.backend}: {failure.message}")
+    for batch in failure.case.batches:
+        console.write(f"  rows {','.join(map(str, batch.rows))} ({batch.mode} data)")
+    if failure.entry:
+        console.write(f"  kept as {failure.entry}")
+    console.write(f"  try it again with:\n{command}")
+    return 1
+
+
+@contextmanager
+def _progress(cases: int) -> Iterator[Callable[[int, int, float], None] | None]:
+    """A bar on stderr if that is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
+        task = bar.add_task("cases", total=cases)
+        yield lambda done, wanted, seconds: bar.update(task, completed=done, total=wanted)

@@ -1,0 +1,58 @@
+"""Complete schedules → the text of a ``schedule`` block, which reads back as the same decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.ir.schedule import Along
+from moedsl.ir.tile import Multiply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moedsl.ir.tile import TileKernel
+
+
+def print_schedule(kernel: TileKernel, name: str = "chosen") -> str:
+    """The schedule of ``kernel`` as a block called ``name`` for its kernel and target.
+
+    Decisions that change nothing (no tails, a cluster of one CTA) are left out.
+    """
+    lines = "".join(f"    {line}\n" for line in schedule_directives(kernel))
+    heading = f"schedule {name} for {kernel.signature.name} on {kernel.target}"
+    return f"{heading} {{\n{lines}}}\n"
+
+
+def schedule_directives(kernel: TileKernel) -> Iterator[str]:
+    """One line for each directive of the schedule of ``kernel``."""
+    schedule, signature = kernel.schedule, kernel.signature
+    rows, columns = signature.rows, signature.columns
+    depth = next(op.over for op in kernel.body if isinstance(op, Multiply))
+    tile = schedule.tile
+    yield f"tile {rows}={tile.rows} {columns}={tile.columns} {depth}={tile.depth}"
+    if schedule.tails:
+        yield f"tails {rows}={','.join(map(str, schedule.tails))}"
+    if schedule.swap_ab:
+        yield "swap_ab"
+    yield f"stages {schedule.stages}"
+    yield f"warps consumers={schedule.consumers} {schedule.cooperation}"
+    if schedule.producer_registers or schedule.consumer_registers:
+        yield (
+            f"registers producer={schedule.producer_registers} "
+            f"consumer={schedule.consumer_registers}"
+        )
+    if schedule.cluster_rows > 1 or schedule.cluster_columns > 1:
+        yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
+    yield f"persistent {schedule.persistent}"
+    yield f"order {schedule.order}"
+    raster = schedule.raster
+    along = rows if raster.along is Along.ROWS else columns
+    serpentine = " serpentine" if raster.serpentine else ""
+    yield f"raster along={along} group={raster.group}{serpentine}"
+    if schedule.fuse_rows:
+        yield f"fuse experts {signature.ragged}<={schedule.fuse_rows}"
+    yield f"split_k {schedule.split_k}"
+    width = f" columns={schedule.epilogue_columns}" if schedule.epilogue_columns else ""
+    yield f"epilogue store={schedule.epilogue_store}{width}"
+    if schedule.require:
+        yield f"require {' '.join(schedule.require)}"
