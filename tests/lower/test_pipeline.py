@@ -47,7 +47,7 @@ def test_the_list_leads_from_moe_to_tile() -> None:
     assert all(one.summary for one in PASSES)
 
 
-@relaxed
+@settings(relaxed, max_examples=30)
 @given(st.data())
 def test_every_pass_can_be_run_from_the_text_of_what_is_before_it(data: st.DataObject) -> None:
     """Each pass on parsed text gives what the whole pipeline gives in one go."""
