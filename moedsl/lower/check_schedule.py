@@ -64,7 +64,7 @@ def _diagnostic(case: Case, code: str, finding: Finding) -> Diagnostic:
         labels.append(Label(finding.span, "here"))
     notes = finding.notes
     if request is None:
-        notes += ("no schedule block was used: the compiler or the caller chose this one",)
+        notes += ("no schedule block was used: compiler or caller chose this one",)
     return Diagnostic(
         code,
         finding.message,
