@@ -14,7 +14,11 @@ settings.load_profile("moedsl")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiled kernels of the run go to one folder, which pytest-xdist's workers inherit."""
+    """Compiled kernels of the run go to one folder, which pytest-xdist's workers inherit.
+
+    BLAS gets one thread: two that wait for each other on a busy machine take ten times as long.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "MOEDSL_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="moedsl-cache-")
         os.environ["MOEDSL_CACHE_DIR"] = folder.name
