@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from moedsl.arrays import ArrayView
     from moedsl.ir.tile import TileKernel
+    from moedsl.lower.pipeline import Pass
     from moedsl.target import Target
 
 
@@ -95,6 +96,15 @@ class Emitter(Protocol):
         """
 
 
+@runtime_checkable
+class Lowering(Protocol):
+    """A backend with passes of its own, which go on from tile IR."""
+
+    @property
+    def passes(self) -> Sequence[Pass]:
+        """Its passes, in order."""
+
+
 class CacheEntry(Protocol):
     """One compiled kernel: ``bytes`` is its size, ``made`` seconds since the epoch."""
 
@@ -140,6 +150,14 @@ class Caching(Protocol):
 
     def cache(self) -> Cache:
         """The cache in use."""
+
+
+def all_passes() -> tuple[Pass, ...]:
+    """The compiler's passes and, behind them, those of every installed backend."""
+    from moedsl.lower.pipeline import PASSES
+
+    lowering = [b for b in backends().values() if isinstance(b, Lowering)]
+    return (*PASSES, *(step for backend in lowering for step in backend.passes))
 
 
 @cache

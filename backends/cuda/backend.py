@@ -9,11 +9,12 @@ from moedsl.backend import Availability
 from moedsl.source.diagnostic import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from moedsl.backends.cuda.cache import KernelCache
     from moedsl.backends.cuda.executable import CudaExecutable
     from moedsl.ir.tile import TileKernel
+    from moedsl.lower.pipeline import Pass
 
 
 class CudaBackend:
@@ -45,6 +46,13 @@ class CudaBackend:
         more = f" and {count - 1} more" if count > 1 else ""
         detail = f"{device.name}{more}, compute capability {capability}, NVRTC {compiler}"
         return Availability(True, detail, target=device.target)
+
+    @property
+    def passes(self) -> Sequence[Pass]:
+        """The passes from tile to gpu IR."""
+        from moedsl.backends.cuda.lower import PASSES
+
+        return PASSES
 
     def compile(self, kernel: TileKernel) -> CudaExecutable:
         """An executable for ``kernel``; nothing is compiled before it is asked for.

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moedsl.backend import all_passes
 from moedsl.cli.given import named_target, read_file
 from moedsl.cli.options import add_file, add_rows_hint, add_settings
 from moedsl.cli.program import target_here
@@ -56,9 +57,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.report(program.diagnostics)
         module = Module("moe", program.kernels, source)
         options = _with_schedules(options, program)
+    passes = all_passes()
     names = _names(arguments.passes, module)
     watched = set(filter(None, arguments.print_ir_after.split(",")))
-    result = print_module(run_passes(module, names, options, print_after(watched, console.note)))
+    observer = print_after(watched, console.note)
+    result = print_module(run_passes(module, names, options, observer, passes))
     console.result(passes=names, ir=result)
     console.write(result)
     return 0

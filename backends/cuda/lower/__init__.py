@@ -1,17 +1,44 @@
-"""Passes from the tile to the gpu dialect, in the order of :func:`lower_to_gpu`."""
+"""The passes from the tile to the gpu dialect, in order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.lower.choose_copies import choose_copies
 from moedsl.backends.cuda.lower.open_pipelines import open_pipelines
 from moedsl.backends.cuda.lower.place_buffers import place_buffers
+from moedsl.lower.pipeline import Pass
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.tile import TileKernel
+
+PASSES = (
+    Pass(
+        "open_pipelines",
+        "tile",
+        "gpu",
+        "turn multiplications into pipelines and what is behind them into an epilogue",
+        lambda kernel, _: open_pipelines(kernel, every_vector(kernel.signature)),
+    ),
+    Pass(
+        "choose_copies",
+        "gpu",
+        "gpu",
+        "copy operands 16 bytes at a time where strides and bases allow it",
+        lambda kernel, _: choose_copies(kernel),
+    ),
+    Pass(
+        "place_buffers",
+        "gpu",
+        "gpu",
+        "give every buffer its place in a stage of shared memory",
+        lambda kernel, _: place_buffers(kernel),
+    ),
+)
+"""The same as :func:`lower_to_gpu` for arrays that allow vector access."""
 
 
 def lower_to_gpu(kernel: TileKernel, access: AccessModes) -> GpuKernel:
