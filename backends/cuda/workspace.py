@@ -45,11 +45,11 @@ class Workspaces:
 
     def __init__(self, device: Gpu) -> None:
         self._device = device
-        self._driver = driver()
+        self._driver: Any = driver()
         self._not_recording = self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
         self._blocks: dict[Hashable, Scratch] = {}
         self._owned: list[int] = []
-        finalizer = weakref.finalize(self, _release, device, self._owned)
+        finalizer = weakref.finalize(self, _release, self._driver, device, self._owned)
         finalizer.atexit = False
 
     def at(self, stream: Any, zeroed_bytes: int, free_bytes: int) -> Scratch:
@@ -74,7 +74,7 @@ class Workspaces:
             for have, asked in zip((old.zeroed_bytes, old.free_bytes), need, strict=True)
         )
         zeroed, free = old.zeroed, old.free
-        with current(self._device), _allocating():
+        with current(self._device), _allocating(self._driver):
             if zeroed_bytes > old.zeroed_bytes:
                 zeroed = self._allocate(zeroed_bytes, owned=owned)
                 _clear(zeroed, zeroed_bytes)
@@ -90,16 +90,19 @@ class Workspaces:
         return address
 
 
-def _release(device: Gpu, addresses: list[int]) -> None:
-    with current(device), _allocating():
+def _release(cuda: Any, device: Gpu, addresses: list[int]) -> None:
+    if not addresses:
+        return
+    check(cuda.cuCtxPushCurrent(device.context))
+    with _allocating(cuda):
         for address in addresses:
-            check(driver().cuMemFree(address))
+            check(cuda.cuMemFree(address))
+    check(cuda.cuCtxPopCurrent())
 
 
 @contextmanager
-def _allocating() -> Iterator[None]:
+def _allocating(cuda: Any) -> Iterator[None]:
     """Allow this thread to allocate while it, or another one, captures a graph."""
-    cuda = driver()
     relaxed = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     before = check(cuda.cuThreadExchangeStreamCaptureMode(relaxed))
     try:

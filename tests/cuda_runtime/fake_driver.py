@@ -1,0 +1,122 @@
+"""A CUDA driver that keeps books instead of running anything."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from moedsl.backends.cuda import driver as driver_module
+from moedsl.backends.cuda import executable, launch, workspace
+from moedsl.backends.cuda.driver import Gpu
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class FakeDriver:
+    """Streams are numbers; those in ``capturing`` belong to the capture of that number."""
+
+    CUstreamCaptureStatus = SimpleNamespace(CU_STREAM_CAPTURE_STATUS_NONE=0)
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
+    CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
+    CUresult = SimpleNamespace(CUDA_ERROR_INVALID_CONTEXT=201)
+    CUstream = CUfunction = staticmethod(int)
+
+    def __init__(self, argument_bytes: int = 0) -> None:
+        self.argument_bytes = argument_bytes
+        self.capturing: dict[int, int] = {}
+        self.identities: dict[int, int] = {}
+        self.context: int | None = 1
+        self.outer: list[int | None] = []
+        self.gpus = 2
+        self.mode = 0
+        self.allocated: dict[int, int] = {}
+        self.cleared: dict[int, int] = {}
+        self.launches: list[tuple[tuple[Any, ...], bytes]] = []
+        self.seen: list[int | None] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """``cuMemAlloc`` is ``mem_alloc``."""
+        if not name.startswith("cu"):
+            raise AttributeError(name)
+        return getattr(self, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[2:]).lower())
+
+    def stream_is_capturing(self, stream: int) -> Any:
+        return 0, int(stream in self.capturing)
+
+    def stream_get_capture_info(self, stream: int) -> Any:
+        return 0, 1, self.capturing[stream], None
+
+    def stream_get_id(self, stream: int) -> Any:
+        if stream in self.capturing:
+            raise AssertionError("it would invalidate the capture")
+        return 0, self.identities.get(stream, 1000 + stream)
+
+    def thread_exchange_stream_capture_mode(self, mode: int) -> Any:
+        before, self.mode = self.mode, mode
+        return 0, before
+
+    def mem_alloc(self, size: int) -> Any:
+        if self.capturing and self.mode != 2:
+            raise AssertionError("allocating would break the capture")
+        address = (1 << 40) + (len(self.allocated) << 30)
+        self.allocated[address] = size
+        return 0, address
+
+    def mem_free(self, address: int) -> Any:
+        del self.allocated[address]
+        return (0,)
+
+    def stream_create(self, flags: int) -> Any:
+        return 0, 99
+
+    def memset_d8_async(self, address: int, value: int, size: int, stream: int) -> Any:
+        assert (value, stream) == (0, 99)
+        self.cleared[address] = size
+        return (0,)
+
+    def stream_synchronize(self, stream: int) -> Any:
+        return (0,)
+
+    stream_destroy = stream_synchronize
+
+    def get_error_string(self, status: int) -> Any:
+        return 0, b"an illegal access"
+
+    def ctx_push_current(self, context: int) -> Any:
+        self.outer.append(self.context)
+        self.context = context
+        return (0,)
+
+    def ctx_pop_current(self) -> Any:
+        before, self.context = self.context, self.outer.pop()
+        return 0, before
+
+    def ctx_get_current(self) -> Any:
+        return 0, self.context
+
+    def device_get_count(self) -> Any:
+        return 0, self.gpus
+
+    def launch_kernel(self, *arguments: Any) -> Any:
+        self.seen.append(self.context)
+        if self.context is None:
+            return (201,)
+        *rest, parameters, extra = arguments
+        assert extra == 0
+        struct = ctypes.c_void_p.from_address(parameters).value
+        assert struct is not None
+        self.launches.append((tuple(rest), ctypes.string_at(struct, self.argument_bytes)))
+        return (0,)
+
+
+DEVICE = Gpu(0, "fake", (9, 0), 10, 1)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, fake: FakeDriver) -> None:
+    """Have the runtime talk to ``fake``."""
+    for module in (driver_module, launch, workspace):
+        monkeypatch.setattr(module, "driver", lambda: fake)
+    monkeypatch.setattr(executable, "gpu", lambda ordinal: DEVICE)

@@ -1,0 +1,230 @@
+"""Launches and their scratch memory, against a driver that keeps books."""
+
+from __future__ import annotations
+
+import gc
+import struct
+from dataclasses import replace
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from moedsl.arrays import ArrayView, packed_strides
+from moedsl.backend import Call, PerformanceWarning
+from moedsl.backends.cuda import executable
+from moedsl.backends.cuda.abi import (
+    ArgumentField,
+    GeneratedKernel,
+    GridRule,
+    IndexExtent,
+    OffsetsPointer,
+    TensorPointer,
+    TensorStride,
+    WorkspacePart,
+    WorkspacePointer,
+    WorkspaceRule,
+)
+from moedsl.backends.cuda.executable import CudaExecutable, Variant
+from moedsl.backends.cuda.launch import BoundLaunch, Resident
+from moedsl.backends.cuda.notes import Notes
+from moedsl.backends.cuda.nvrtc import Binary
+from moedsl.backends.cuda.workspace import Workspaces
+from moedsl.ir.core import DType
+from moedsl.lower.build_tile import build_tile
+from moedsl.source.diagnostic import UnavailableError
+from moedsl.target import TARGETS
+from tests.api.kernels import forward, schedule
+from tests.cuda_runtime.fake_driver import DEVICE, FakeDriver, install
+
+KERNEL = build_tile(forward(experts=3), schedule(), TARGETS["sm_90a"])
+FIELDS = (
+    ArgumentField("x", TensorPointer("x"), 0),
+    ArgumentField("x_stride", TensorStride("x", 0), 8),
+    ArgumentField("m", IndexExtent("m"), 16, bytes=4),
+    ArgumentField("n", IndexExtent("n"), 20, bytes=4),
+    ArgumentField("y", TensorPointer("y"), 24),
+    ArgumentField("offs", OffsetsPointer(), 32),
+    ArgumentField("counter", WorkspacePointer(WorkspacePart.COUNTER), 40),
+    ArgumentField("partials", WorkspacePointer(WorkspacePart.PARTIALS), 48),
+)
+GENERATED = GeneratedKernel(
+    source="",
+    entry="forward",
+    threads=128,
+    shared_bytes=50_000,
+    min_blocks=2,
+    arguments=FIELDS,
+    argument_bytes=56,
+    grid=GridRule(True, True, 3, "m", "n", 64, 64),
+    workspace=(
+        WorkspaceRule(WorkspacePart.COUNTER, fixed=4),
+        WorkspaceRule(WorkspacePart.PARTIALS, per_tile=1000),
+    ),
+)
+NO_WORKSPACE = replace(GENERATED, arguments=FIELDS[:6], workspace=())
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    fake = FakeDriver(GENERATED.argument_bytes)
+    install(monkeypatch, fake)
+    return fake
+
+
+def view(shape: tuple[int, ...], pointer: int, dtype: DType = DType.BF16) -> ArrayView:
+    return ArrayView(pointer, shape, packed_strides(shape), dtype, 0, None)
+
+
+def call(rows: int = 100, stream: int = 5, x: int = 1 << 20) -> Call:
+    arrays = {
+        "x": view((rows, 64), x),
+        "w": view((3, 64, 64), 1 << 21),
+        "y": view((rows, 64), 1 << 22),
+    }
+    sizes = {"e": 3, "m": rows, "n": 64, "k": 64}
+    return Call(arrays, view((3,), 1 << 23, DType.I32), sizes, stream)
+
+
+def resident(generated: GeneratedKernel = GENERATED) -> Resident:
+    handle: Any = SimpleNamespace(handle=77)
+    return Resident(DEVICE, handle, generated, 20, Workspaces(DEVICE), Lock())
+
+
+def test_arguments_and_grid(fake: FakeDriver) -> None:
+    launch = BoundLaunch(resident(), KERNEL.signature, call())
+    launch([0x100, 0x200, 0x300, 0x400], 5)
+    launch([0x110, 0x200, 0x310, 0x410], 6)
+    (first, packed), (second, other) = fake.launches
+    # 100 rows over 3 experts make at most 4 tiles of 64 rows.
+    assert first == (77, 4, 1, 1, 128, 1, 1, 50_000, 5)
+    assert second[-1] == 6
+    x, stride, m, n, y, offs, counter, partials = struct.unpack("<QqiiQQQQ", packed)
+    assert (x, stride, m, n, y, offs) == (0x100, 64, 100, 64, 0x300, 0x400)
+    assert fake.cleared[counter] >= 4 and fake.allocated[partials] >= 4000
+    assert partials not in fake.cleared
+    assert struct.unpack("<QqiiQQQQ", other)[:6] == (0x110, 64, 100, 64, 0x310, 0x410)
+    assert {*struct.unpack("<QqiiQQQQ", other)[6:]}.isdisjoint({counter, partials})
+
+
+def test_nothing_is_launched_for_no_rows(fake: FakeDriver) -> None:
+    BoundLaunch(resident(), KERNEL.signature, call(rows=0))([1, 2, 3, 4], 5)
+    assert not fake.launches and not fake.allocated
+
+
+@pytest.mark.parametrize("generated", [GENERATED, NO_WORKSPACE])
+@pytest.mark.parametrize(("gpus", "context"), [(1, 1), (1, None), (2, 1), (2, 2), (2, None)])
+def test_default_streams_need_the_context_of_the_device(
+    fake: FakeDriver, generated: GeneratedKernel, gpus: int, context: int | None
+) -> None:
+    fake.gpus = gpus
+    launch = BoundLaunch(resident(generated), KERNEL.signature, call())
+    fake.context = context
+    for stream in (0, 1, 2):
+        launch([1, 2, 3, 4], stream)
+        assert fake.seen[-1] == 1 and fake.context == context
+    assert len(fake.launches) == 3
+
+
+def test_a_failed_launch_says_why(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Status(int):
+        name = "CUDA_ERROR_ILLEGAL_ADDRESS"
+
+    monkeypatch.setattr(fake, "launch_kernel", lambda *_: (Status(700),))
+    launch = BoundLaunch(resident(NO_WORKSPACE), KERNEL.signature, call())
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access"):
+        launch([1, 2, 3, 4], 5)
+
+
+def test_streams_and_captures_have_scratch_of_their_own(fake: FakeDriver) -> None:
+    spaces = Workspaces(DEVICE)
+    first = spaces.at(5, 256, 1000)
+    assert spaces.at(5, 100, 10) is first
+    others = [spaces.at(6, 256, 1000)]
+    fake.identities[5] = 1
+    others.append(spaces.at(5, 256, 1000))
+    for capture in (1, 2):
+        for stream in (7, 8):
+            fake.capturing = {stream: capture}
+            others.append(spaces.at(stream, 256, 1000))
+            assert spaces.at(stream, 256, 1000) is others[-1]
+    fake.capturing = {}
+    others.append(spaces.at(7, 256, 1000))
+    blocks = [address for s in (first, *others) for address in (s.zeroed, s.free)]
+    assert len(set(blocks)) == len(blocks) == 16
+    assert {s.zeroed for s in (first, *others)} == set(fake.cleared)
+    assert fake.mode == 0
+
+
+def test_outgrown_scratch_stays_for_launches_under_way(fake: FakeDriver) -> None:
+    spaces = Workspaces(DEVICE)
+    small = spaces.at(5, 256, 1000)
+    large = spaces.at(5, 256, 1001)
+    assert large.zeroed == small.zeroed and large.free != small.free
+    assert large.free_bytes == 2000
+    assert small.free in fake.allocated
+    larger = spaces.at(5, 5000, 10)
+    assert larger.zeroed_bytes == 5000 == fake.cleared[larger.zeroed]
+    assert larger.free == large.free
+
+
+def test_scratch_is_freed_except_that_of_graphs(fake: FakeDriver) -> None:
+    spaces = Workspaces(DEVICE)
+    spaces.at(5, 256, 1000)
+    fake.capturing = {6: 1}
+    kept = spaces.at(6, 256, 1000)
+    fake.capturing = {}
+    del spaces
+    gc.collect()
+    assert set(fake.allocated) == {kept.zeroed, kept.free}
+
+
+@pytest.fixture
+def compiled(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> CudaExecutable:
+    """An executable whose kernels are compiled by nobody."""
+    binary = Binary(b"", Notes(), "key", cached=False)
+    monkeypatch.setattr(executable, "generate", lambda kernel, modes: GENERATED)
+    monkeypatch.setattr(executable, "compile_cubin", lambda *_: binary)
+    monkeypatch.setattr(executable, "make_resident", lambda *_: resident())
+    monkeypatch.setattr(executable, "is_capturing", lambda stream: stream in fake.capturing)
+    return CudaExecutable(KERNEL)
+
+
+def test_cold_capture_is_refused_warm_one_is_not(
+    fake: FakeDriver, compiled: CudaExecutable
+) -> None:
+    fake.capturing = {5: 1}
+    with pytest.raises(UnavailableError, match="being captured") as caught:
+        compiled.bind(call())
+    assert "warmup" in caught.value.help
+    fake.capturing = {}
+    compiled.prepare(call())
+    assert not fake.launches and len(fake.allocated) == 2
+    fake.capturing = {5: 1}
+    compiled.launch(call(rows=50))
+    assert len(fake.launches) == 1 and len(fake.allocated) == 4
+
+
+def test_slow_access_warns_once_a_tensor(fake: FakeDriver, compiled: CudaExecutable) -> None:
+    with pytest.warns(PerformanceWarning, match="'x' .*address 0x100002") as seen:
+        compiled.bind(call(x=(1 << 20) + 2))
+        compiled.bind(call(x=(1 << 20) + 4))
+    assert len(seen) == 1
+    compiled.bind(call())
+
+
+def test_kernel_for_another_architecture(
+    fake: FakeDriver, compiled: CudaExecutable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executable, "gpu", lambda ordinal: replace(DEVICE, capability=(8, 9)))
+    with pytest.raises(UnavailableError, match="sm_90a does not run on fake") as caught:
+        compiled.bind(call())
+    assert caught.value.help == "compile(target='sm_89')"
+    newer = CudaExecutable(replace(KERNEL, target="sm_80"))
+    assert newer.bind(call())
+
+
+def test_variants_are_compiled_once(compiled: CudaExecutable) -> None:
+    assert isinstance(compiled.variant(), Variant)
+    assert compiled.variant() is compiled.variant()
