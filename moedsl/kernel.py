@@ -276,10 +276,9 @@ def find_backend(name: str) -> Backend:
 
 
 def _emitter() -> Emitter:
-    for backend in backends().values():
-        if isinstance(backend, Emitter):
-            return backend
-    raise UnavailableError("no installed backend makes code that can be shown")
+    backend = find_backend(DEVICE_BACKEND)
+    assert isinstance(backend, Emitter)
+    return backend
 
 
 def _target_here() -> Target:
