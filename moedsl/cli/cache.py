@@ -28,13 +28,14 @@ COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``ls``, ``prune [--days N]`` or ``clear``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|prune|clear")
-    actions.add_parser("ls", help="list compiled kernels, newest first")
-    prune = actions.add_parser("prune", help="remove kernels compiled long ago")
-    prune.add_argument(
-        "--days", type=_days, default=30.0, help="how long is long ago (default: 30)"
+    parser.add_argument(
+        "action",
+        choices=("ls", "prune", "clear"),
+        help="list kernels, newest first; remove those compiled long ago; remove all",
     )
-    actions.add_parser("clear", help="remove all kernels")
+    parser.add_argument(
+        "--days", type=_days, default=30.0, help="how long ago is long, for prune (default: 30)"
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

@@ -55,9 +55,7 @@ def show(console: Console, setting: Setting, trial: Trial) -> None:
     else:
         what = "every element" if setting.check == "full" else "every sampled element"
         good = f"ok: {what} matches the reference"
-        console.verdict(
-            trial.good, good if trial.good else "WRONG: the result is not what it means"
-        )
+        console.verdict(trial.good, good if trial.good else "WRONG: the reference says otherwise")
 
 
 def document(setting: Setting, trial: Trial) -> dict[str, object]:
