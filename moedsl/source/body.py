@@ -36,7 +36,8 @@ class Body:
     def __init__(self, names: Declarations, accesses: Accesses, domain: Domain | None) -> None:
         self.names, self.accesses, self.domain = names, accesses, domain
         self.report = names.report
-        self.locals: dict[str, Span] = {}
+        self.assigned: dict[str, Span] = {}
+        self.locals: set[str] = set()
         self.written: dict[str, Span] = {}
         self.accumulated: set[str] = set()
         self.contractions = Contractions(names, accesses, domain)
@@ -52,10 +53,11 @@ class Body:
         name = statement.name
         if not self.names.define(name):
             return None
+        self.assigned[name.text] = name.span
         if value is None:
             self.names.unknowable.add(name.text)
             return None
-        self.locals[name.text] = name.span
+        self.locals.add(name.text)
         return Assignment(name.text, value, statement.span)
 
     def expression(self, expression: syntax.Expression) -> Term | None:
@@ -158,6 +160,7 @@ class Body:
 
     def _call(self, call: syntax.Call) -> Term | None:
         name = call.function
+        operands = [self.expression(operand) for operand in call.operands]
         function = FUNCTIONS.get(name.text)
         if function is None:
             if name.text in self.names.tensors:
@@ -183,19 +186,20 @@ class Body:
                 help="write `clamp(x, low, high)`" if function is Function.CLAMP else "",
             )
             return None
-        return self._operation(function, call.operands, call.span)
+        known = tuple(operand for operand in operands if operand is not None)
+        return Operation(function, known, call.span) if len(known) == len(operands) else None
 
     # ---- stores
 
     def _target(self, store: syntax.Store) -> Access | None:
         name = store.target.tensor
-        if name.text in self.locals:
+        if name.text in self.assigned:
             self.report.error(
                 "MOE0217",
                 f"`{clip(name.text)}` is a value, not an output",
                 name.span,
                 "cannot be stored to",
-                labels=(Label(self.locals[name.text], "defined here"),),
+                labels=(Label(self.assigned[name.text], "defined here"),),
                 help=f"declare `output {clip(name.text)} : …`",
             )
             return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from moedsl.source.span import Source
+    from moedsl.source.terms import Access
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class _Check:
         before = sum(d.severity is Severity.ERROR for d in self.report.diagnostics)
         kernel, names = self.kernel, self.names
         names.declare(kernel.statements)
+        sound = not kernel.broken and not names.unknowable
         domain = self._domain()
         body = Body(names, self.accesses, domain)
         checked = [
@@ -107,12 +109,12 @@ class _Check:
             if isinstance(statement, syntax.Definition | syntax.Store)
         ]
         compute = self._compute(body)
-        if not kernel.broken:
+        if sound:
             self._check_whole(body)
-            self._warn_unused()
         after = sum(d.severity is Severity.ERROR for d in self.report.diagnostics)
         if after > before or kernel.broken or domain is None or compute is None:
             return None
+        self._warn_unused()
         assert isinstance(kernel.name, syntax.Name)
         tensors = tuple(
             replace(tensor, role=Role.ACCUMULATED) if tensor.name in body.accumulated else tensor
@@ -149,14 +151,10 @@ class _Check:
             return None
         ragged = names.ragged[0][0]
         experts = ragged.over or ""
-        store = next((s for s in self.kernel.statements if isinstance(s, syntax.Store)), None)
-        if store is None or experts not in names.indices:
+        if experts not in names.indices:
             return None
-        # The same access is checked, and its errors are reported, with its statement.
-        silent = Accesses(names)
-        silent.report = Reporter(self.report.source)
-        access = silent.access(store.target)
-        if access is None:
+        store, access = self._first_store()
+        if store is None or access is None:
             return None
         indices = [index for index in access.indices if index != experts]
         if len(indices) == 2 and ragged.name in indices and experts not in access.indices:
@@ -177,6 +175,18 @@ class _Check:
             ),
         )
         return None
+
+    def _first_store(self) -> tuple[syntax.Store | None, Access | None]:
+        """The first store to a declared output. Errors are reported with its statement."""
+        silent = Accesses(self.names)
+        silent.report = Reporter(self.report.source)
+        for statement in self.kernel.statements:
+            if not isinstance(statement, syntax.Store):
+                continue
+            access = silent.access(statement.target)
+            if access is not None and self.names.tensors[access.tensor].role is not Role.INPUT:
+                return statement, access
+        return None, None
 
     def _compute(self, body: Body) -> Compute | None:
         dtype = body.contractions.find_dtype()
@@ -204,7 +214,7 @@ class _Check:
         names = self.names
         outputs = [t for t in names.tensors.values() if t.role is not Role.INPUT]
         stores = any(isinstance(s, syntax.Store) for s in self.kernel.statements)
-        if not outputs and not stores and not names.unknowable:
+        if not outputs and not stores:
             self.report.error(
                 "MOE0214",
                 "this kernel has no output",
@@ -221,7 +231,7 @@ class _Check:
                     "declared here",
                     help=f"store to it: `{tensor.name}[{', '.join(tensor.dims)}] = …`",
                 )
-        if not body.contractions.count and not names.unknowable and (outputs or stores):
+        if not body.contractions.count and (outputs or stores):
             self.report.error(
                 "MOE0220",
                 "this kernel has no contraction",

@@ -32,6 +32,9 @@ class Contractions:
         over = self._over(contraction)
         factors = _factors(contraction.product)
         accesses = [self._factor(factor) for factor in factors]
+        known = [access for access in accesses if access is not None]
+        if len(known) < len(factors):
+            return None
         if len(factors) != 2:
             self.report.error(
                 "MOE0203",
@@ -43,10 +46,9 @@ class Contractions:
                 else "",
             )
             return None
-        left, right = accesses
-        if over is None or left is None or right is None:
+        if over is None or not self._summed(over, contraction, factors, known):
             return None
-        return self._orient(contraction, over, left, right)
+        return self._orient(contraction, over, known)
 
     def _over(self, contraction: syntax.Contraction) -> str | None:
         names = contraction.indices
@@ -99,14 +101,17 @@ class Contractions:
             return None
         if not isinstance(factor, syntax.Element):
             nested = isinstance(factor, syntax.Contraction)
+            called = isinstance(factor, syntax.Call) and factor.function.text in self.names.tensors
             self.report.error(
                 "MOE0221" if nested else "MOE0204",
                 "a sum cannot stand inside a sum" if nested else "a factor must be an input",
                 factor.span,
                 "expected an element of an input, like `x[m, k]`",
-                help="calculate with the result of the sum instead"
-                if not nested
-                else "store the inner result and read it in a second kernel",
+                help="store the inner result and read it in a second kernel"
+                if nested
+                else "subscripts stand in square brackets"
+                if called
+                else "calculate with the result of the sum instead",
             )
             return None
         access = self.accesses.access(factor)
@@ -127,26 +132,34 @@ class Contractions:
         self.factors.setdefault(access.tensor, factor.span)
         return access
 
-    def _orient(
-        self, contraction: syntax.Contraction, over: str, left: Access, right: Access
-    ) -> Term | None:
-        """``lhs`` is the factor with the rows, whichever was written first."""
-        lacking = [access for access in (left, right) if over not in access.indices]
-        if lacking:
-            which = "no factor" if len(lacking) == 2 else f"`{clip(lacking[0].tensor)}`, which"
+    def _summed(
+        self,
+        over: str,
+        contraction: syntax.Contraction,
+        factors: list[syntax.Expression],
+        accesses: list[Access],
+    ) -> bool:
+        """Whether both factors have the summed index, and it is one that may be summed."""
+        lacking = [position for position in (0, 1) if over not in accesses[position].indices]
+        domain = self.domain
+        if len(lacking) == 2:
             self.report.error(
                 "MOE0206",
-                f"`{over}` is summed over but is an index of no factor"
-                if len(lacking) == 2
-                else f"`{over}` is summed over but {which} does not have it",
-                contraction.span,
-                f"expected both factors to have `{over}`",
+                f"`{over}` is summed over but is an index of no factor",
+                contraction.indices[0].span,
+                "in neither factor",
             )
-            return None
-        domain = self.domain
-        if domain is None:
-            return None
-        if domain.ragged not in (over, domain.rows):
+        elif lacking:
+            factor = accesses[lacking[0]]
+            self.report.error(
+                "MOE0206",
+                f"`{over}` is summed over but `{clip(factor.tensor)}` does not have it",
+                factors[lacking[0]].span,
+                f"expected the index `{over}` here",
+                labels=(Label(contraction.indices[0].span, "summed here"),),
+                help="multiply by this factor outside the sum",
+            )
+        elif domain is not None and domain.ragged not in (over, domain.rows):
             self.report.error(
                 "MOE0225",
                 f"this sum runs over `{over}`, not over the ragged index",
@@ -154,35 +167,46 @@ class Contractions:
                 f"expected `{domain.ragged}`",
                 notes=(f"the output has a matrix for each `{domain.experts}`",),
             )
+        else:
+            return True
+        return False
+
+    def _orient(
+        self, contraction: syntax.Contraction, over: str, accesses: list[Access]
+    ) -> Term | None:
+        """``lhs`` is the factor with the rows, whichever was written first."""
+        domain = self.domain
+        if domain is None:
             return None
-        lhs, rhs = (left, right) if domain.rows in left.indices else (right, left)
-        wanted = (
-            (lhs, {over, domain.rows}, {over, domain.rows}),
-            (rhs, {over, domain.columns}, {over, domain.columns, domain.experts}),
-        )
-        for access, least, most in wanted:
-            if least <= set(access.indices) <= most:
-                continue
-            extra = sorted(set(access.indices) - most)
-            self.report.error(
-                "MOE0209",
-                f"`{clip(access.tensor)}` has the index `{extra[0]}` too many for this sum"
-                if extra
-                else f"this sum has no factor with `{sorted(least - set(access.indices))[0]}`",
-                contraction.span,
-                f"expected one factor over `{domain.rows}, {over}` "
-                f"and one over `{domain.columns}, {over}`",
-                notes=(
-                    (
-                        f"the output has the indices `{domain.rows}` and `{domain.columns}`; "
-                        f"only the factor with `{domain.columns}` may also have `{domain.experts}`"
-                    ),
-                )
-                if domain.rows == domain.ragged
-                else (f"the rows of `{over}` already say which expert they belong to",),
+        lhs, rhs = accesses
+        if domain.rows not in lhs.indices:
+            lhs, rhs = rhs, lhs
+        together = {*lhs.indices, *rhs.indices}
+        lacking = [index for index in (domain.rows, domain.columns) if index not in together]
+        excess = [
+            (access, min(extra))
+            for access, most in (
+                (lhs, {over, domain.rows}),
+                (rhs, {over, domain.columns, domain.experts}),
             )
-            return None
-        return Product(over, lhs, rhs, contraction.span)
+            if (extra := set(access.indices) - most)
+        ]
+        if lacking:
+            message = f"no factor of this sum has `{lacking[0]}`, which the output has"
+        elif excess:
+            message = f"`{clip(excess[0][0].tensor)}` has the index `{excess[0][1]}` too many here"
+        else:
+            return Product(over, lhs, rhs, contraction.span)
+        note = f"only the factor with `{domain.columns}` may also have `{domain.experts}`"
+        self.report.error(
+            "MOE0209",
+            message,
+            contraction.product.span,
+            f"expected one factor over `{domain.rows}, {over}` "
+            f"and one over `{domain.columns}, {over}`",
+            notes=(note,) if domain.rows == domain.ragged else (),
+        )
+        return None
 
     def find_dtype(self) -> DType | None:
         """The type that all factors of contractions share, None (and reported) if they differ."""

@@ -101,14 +101,12 @@ def _layout(lines: list[_Line]) -> list[str]:
         names = max(len(_name(line).text) for _, line in members) if _key(members[0][1]) else 0
         for position, line in members:
             codes[position] = _code(line, width if line.schedule else names)
-    margin = max(
-        (
-            len(code)
-            for code, line in zip(codes, lines, strict=True)
-            if line.comment and line.tokens and line.depth
-        ),
-        default=0,
-    )
+    commented = [
+        len(code)
+        for code, line in zip(codes, lines, strict=True)
+        if code and line.comment and line.depth
+    ]
+    margin = max(commented, default=0)
     result: list[str] = []
     for code, line in zip(codes, lines, strict=True):
         if line.blank:
@@ -184,10 +182,11 @@ def _spaced(older: Token | None, left: Token, right: Token, directive: bool) -> 
     """Whether a blank stands between ``left`` and ``right``; ``older`` comes before ``left``."""
     if left.kind in ("LPAR", "LSQB") or right.kind in ("RPAR", "RSQB", "COMMA"):
         return False
+    if left.kind == "MINUS" and (older is None or older.kind in _OPERATORS):
+        return False
     if right.kind in ("LPAR", "LSQB"):
         return left.kind not in ("NAME", "SUM", "RAGGED")
     if directive:
         tight = ("EQUAL", "COMMA", "COMPARE")
         return left.kind not in tight and right.kind not in tight
-    negative = left.kind == "MINUS" and (older is None or older.kind in _OPERATORS)
-    return not negative
+    return True

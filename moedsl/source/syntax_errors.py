@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from moedsl.source.diagnostic import Diagnostic, Label
@@ -95,28 +96,36 @@ def unexpected_token(
         token.span,
         label=f"expected {wanted}",
         labels=labels,
-        help=_hint(token, wanted, statement),
+        help=_hint(source, token, wanted, statement),
     )
 
 
-def _hint(token: Token, wanted: str, statement: Sequence[Token]) -> str:
+def _hint(source: Source, token: Token, wanted: str, statement: Sequence[Token]) -> str:
     before = statement[-1] if statement else None
-    if token.text == "sum":
-        return "put the sum in parentheses"
-    if before and before.text == "/" and token.text in ("/", "*"):
+    if any(part.text == "sum" and part.kind == "NAME" for part in statement):
+        return "put a sum behind an operator in parentheses: `2 * (sum[k] …)`"
+    if token.text == "/" and "operator" not in wanted:
         return "a comment starts with `#`"
-    if before and before.text == "=" and token.text == "=":
+    if token.kind == "EQUAL" and before and before.kind == "EQUAL":
         return "a definition has a single `=`"
-    if before and before.text in ("-", "*", "/") and token.text == "=":
+    if token.kind == "PLUS_EQUAL":
+        return "only to an element of an output can be added: `h[m, n] += …`"
+    if token.kind in _OPERATORS and "`+=`" in wanted:
         return "only `=` and `+=` can store"
-    if statement and before and token.kind in ("EQUAL", "COLON", "PLUS_EQUAL"):
-        operator = next((t for t in statement[-2:] if t.kind in _OPERATORS), None)
-        if operator is not None:
-            return f"a line that ends in `{operator.text}` goes on in the next one"
+    if token.kind == "EQUAL" and (operator := _joint(source, statement)):
+        return f"a line that ends in `{operator}` goes on in the next one"
     if wanted.startswith("`kernel`"):
         return did_you_mean(token.text, _BLOCK_WORDS)
     if len(statement) == 1 and statement[0].kind == "NAME" and token.kind == "NAME":
         return did_you_mean(statement[0].text, _STATEMENT_WORDS)
+    return ""
+
+
+def _joint(source: Source, statement: Sequence[Token]) -> str:
+    """The last word of the line before, if the statement came from there."""
+    for left, right in reversed(list(pairwise(statement))):
+        if "\n" in source.text[left.span.end : right.span.start]:
+            return left.text
     return ""
 
 
