@@ -16,24 +16,34 @@ static void join_clocks(Clocks& clocks, const Clocks& more) {
   for (std::size_t i = 0; i < more.size(); i++) clocks[i] = std::max(clocks[i], more[i]);
 }
 
-void Knowledge::join(const Knowledge& more) {
-  join_clocks(own, more.own);
-  for (const auto& [block, clocks] : more.others) {
-    auto& mine = others[block];
+static std::shared_ptr<const Others> joined(const std::shared_ptr<const Others>& some,
+                                            const std::shared_ptr<const Others>& more) {
+  if (some == more || !more) return some;
+  if (!some) return more;
+  auto result = std::make_shared<Others>(*some);
+  for (const auto& [block, clocks] : *more) {
+    auto& mine = (*result)[block];
     if (mine == clocks) continue;
     if (!mine) {
       mine = clocks;
     } else {
-      Clocks joined = *mine;
-      join_clocks(joined, *clocks);
-      mine = std::make_shared<const Clocks>(std::move(joined));
+      Clocks both = *mine;
+      join_clocks(both, *clocks);
+      mine = std::make_shared<const Clocks>(std::move(both));
     }
   }
+  return result;
+}
+
+void Knowledge::join(const Knowledge& more) {
+  join_clocks(own, more.own);
+  others = joined(others, more.others);
 }
 
 bool Knowledge::includes_of_others(const Event& event) const {
-  const auto found = others.find(event.block);
-  if (found == others.end()) return false;
+  if (!others) return false;
+  const auto found = others->find(event.block);
+  if (found == others->end()) return false;
   const Clocks& clocks = *found->second;
   return event.agent < clocks.size() && event.clock <= clocks[event.agent];
 }
@@ -68,10 +78,9 @@ void join(Time& meeting, const Thread& thread) {
 
 void leave_with(const Time& meeting, Thread& thread) {
   if (!races_on) return;
-  Time& time = *thread.time;
-  time.known.join(meeting.known);
-  time.fenced.join(meeting.fenced);
-  time.observed.join(meeting.observed);
+  const std::uint32_t clock = thread.time->known.own[thread.index];
+  *thread.time = meeting;
+  thread.time->known.own[thread.index] = clock;
   tick(thread);
 }
 
@@ -91,21 +100,20 @@ void order_fence(Thread& thread) {
 
 // `knowledge` as another block sees it: this block's clocks become one of the snapshots.
 static Knowledge from_outside(const Knowledge& knowledge, std::uint32_t block) {
-  Knowledge outside;
-  outside.others = knowledge.others;
-  outside.others[block] = std::make_shared<const Clocks>(knowledge.own);
-  return outside;
+  auto others = knowledge.others ? std::make_shared<Others>(*knowledge.others)
+                                 : std::make_shared<Others>();
+  (*others)[block] = std::make_shared<const Clocks>(knowledge.own);
+  return {{}, std::move(others)};
 }
 
 // The reverse, for a thread of `block`.
 static Knowledge from_inside(const Knowledge& knowledge, std::uint32_t block) {
-  Knowledge inside = knowledge;
-  const auto own = inside.others.find(block);
-  if (own != inside.others.end()) {
-    inside.own = *own->second;
-    inside.others.erase(own);
-  }
-  return inside;
+  if (!knowledge.others) return {};
+  const auto own = knowledge.others->find(block);
+  if (own == knowledge.others->end()) return knowledge;
+  auto others = std::make_shared<Others>(*knowledge.others);
+  others->erase(block);
+  return {*own->second, std::move(others)};
 }
 
 void order_flag_load(Thread& thread, const void* flag, bool acquire) {

@@ -23,10 +23,14 @@ struct Event {
   std::uint32_t block = 0, agent = 0, clock = 0;  // clock 0 is no event
 };
 
+// Snapshots by block. They are shared by all who know the same and never changed, so that threads
+// that have met can tell at a glance that they have nothing to learn from each other.
+using Others = std::map<std::uint32_t, std::shared_ptr<const Clocks>>;
+
 // What is known to have happened.
 struct Knowledge {
   Clocks own;
-  std::map<std::uint32_t, std::shared_ptr<const Clocks>> others;
+  std::shared_ptr<const Others> others;
 
   void join(const Knowledge& more);
   bool includes(const Event& event, std::uint32_t own_block) const {
@@ -56,7 +60,8 @@ void start_time(Thread& thread);
 void tick(Thread& thread);
 Event now(const Thread& thread);
 
-// Threads meet: all of them know what each of them knew.
+// Threads meet: all of them know what each of them knew. Between `join` and `leave_with` a thread
+// only waits.
 void join(Time& meeting, const Thread& thread);
 void leave_with(const Time& meeting, Thread& thread);
 
