@@ -29,7 +29,11 @@ DECODE_ROWS = 8
 """Up to so many rows an expert on average, weights are streamed past a few rows."""
 FEW_ROWS = 64
 """Up to so many, a call is still bound by reading the weights."""
-_TAILS = (96, 64, 32, 16, 8)
+_TAILS = (96, 64, 32)
+_TAILS_OF_SEVERAL = (64, 32)
+"""For kernels with several sums: every height is compiled, and theirs take longer."""
+_TAILS_SWAPPED = (128, 64, 32, 24, 16, 8)
+_MOST_TAILS = 4
 _RESIDENT_CTAS = 256
 """CTAs to feed; with fewer tiles the depth is split."""
 _LEAST_STEPS = 8
@@ -66,7 +70,7 @@ _FEW = (
     Proposal(64, 64, 64, 1, (4, 2), 4),
 )
 _SMALL = (
-    Proposal(32, 128, 128, 1, (4, 3), 8, swap_ab=True),
+    Proposal(48, 128, 128, 1, (4, 3), 8, swap_ab=True),
     Proposal(32, 128, 64, 1, (6, 3), 8, swap_ab=True),
     Proposal(32, 64, 64, 1, (4, 2), 4, swap_ab=True),
 )
@@ -187,13 +191,17 @@ def _tails(kernel: MoeKernel, schedule: Schedule) -> tuple[int, ...]:
     signature, tile = kernel.signature, schedule.tile
     step = step_shape(signature.compute, schedule.swap_ab)
     warps = schedule.consumers * 128 // WARP
+    several = sum(isinstance(op, Contract) for op in kernel.body) > 1
+    tails = _TAILS_OF_SEVERAL if several else _TAILS
+    if schedule.swap_ab:
+        tails = _TAILS_SWAPPED
     heights = [
         height
-        for height in _TAILS
+        for height in tails
         if height < tile.rows and share_tile(height, tile.columns, warps, step) is not None
     ]
     if signature.row_grouped:
-        return tuple(heights)
+        return tuple(heights[-_MOST_TAILS:])
     extent = signature.index(signature.rows).extent
     if extent is None:
         return ()

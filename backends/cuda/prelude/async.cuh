@@ -9,7 +9,7 @@ MOE_DEVICE u32 shared_address(u32 offset) {
 // 16 bytes to `offset`: the first `bytes` (0 to 16) from `source`, zeros for the rest. Both ends
 // are 16-byte aligned; with no bytes `source` is not read.
 MOE_DEVICE void copy_async(u32 offset, const void* source, int bytes) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
                  : "r"(shared_address(offset)), "l"(source), "r"(bytes)
                  : "memory");
