@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 def print_schedule(kernel: TileKernel, name: str = "chosen") -> str:
     """The schedule of ``kernel`` as a block called ``name`` for its kernel and target.
 
-    Decisions that change nothing (no tails, a cluster of one CTA) are left out.
+    Every decision is written, also that something is not done: left out, the compiler would
+    decide again when it reads the text.
     """
-    lines = "".join(f"    {line}\n" for line in schedule_directives(kernel))
+    directives = [line.partition(" ") for line in schedule_directives(kernel)]
+    width = max(len(word) for word, _, _ in directives)
+    lines = "".join(f"    {word:<{width}} {rest}".rstrip() + "\n" for word, _, rest in directives)
     heading = f"schedule {name} for {kernel.signature.name} on {kernel.target}"
     return f"{heading} {{\n{lines}}}\n"
 
@@ -30,27 +33,23 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     depth = next(op.over for op in kernel.body if isinstance(op, Multiply))
     tile = schedule.tile
     yield f"tile {rows}={tile.rows} {columns}={tile.columns} {depth}={tile.depth}"
-    if schedule.tails:
-        yield f"tails {rows}={','.join(map(str, schedule.tails))}"
-    if schedule.swap_ab:
-        yield "swap_ab"
+    tails = ",".join(map(str, schedule.tails))
+    yield f"tails {rows}={tails}" if tails else "tails off"
+    yield "swap_ab" if schedule.swap_ab else "swap_ab off"
     yield f"stages {schedule.stages}"
     yield f"warps consumers={schedule.consumers} {schedule.cooperation}"
-    if schedule.producer_registers or schedule.consumer_registers:
-        yield (
-            f"registers producer={schedule.producer_registers} "
-            f"consumer={schedule.consumer_registers}"
-        )
-    if schedule.cluster_rows > 1 or schedule.cluster_columns > 1:
-        yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
+    registers = {"producer": schedule.producer_registers, "consumer": schedule.consumer_registers}
+    given = " ".join(f"{who}={count}" for who, count in registers.items() if count)
+    yield f"registers {given or 'off'}"
+    yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
     yield f"persistent {schedule.persistent}"
     yield f"order {schedule.order}"
     raster = schedule.raster
     along = rows if raster.along is Along.ROWS else columns
     serpentine = " serpentine" if raster.serpentine else ""
     yield f"raster along={along} group={raster.group}{serpentine}"
-    if schedule.fuse_rows:
-        yield f"fuse experts {signature.ragged}<={schedule.fuse_rows}"
+    fused = schedule.fuse_rows
+    yield f"fuse experts {signature.ragged}<={fused}" if fused else "fuse off"
     yield f"split_k {schedule.split_k}"
     width = f" columns={schedule.epilogue_columns}" if schedule.epilogue_columns else ""
     yield f"epilogue store={schedule.epilogue_store}{width}"
