@@ -155,7 +155,10 @@ class _Reader:
             try:
                 for token in self._lex():
                     self._take(token)
-                return self._finish()
+                    if len(self.diagnostics) >= ERROR_LIMIT:
+                        break
+                else:
+                    return self._finish()
             except UnexpectedToken as error:
                 if self._goes_on(error.token):
                     continue
