@@ -152,7 +152,14 @@ class _Torch:
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
         try:
             pointer = array.data_ptr()
-            key = array.shape, array.stride(), array.dtype, array.get_device(), pointer & 15
+            # One flat tuple: torch.Size is slow to hash and slower to compare.
+            key = (
+                *array.shape,
+                *array.stride(),
+                array.dtype,
+                array.get_device(),
+                pointer & 15,
+            )
         except RuntimeError as error:
             raise ArrayError(f"cannot be read: {error}") from error
         return pointer, key
@@ -181,8 +188,12 @@ class _Torch:
         self, like: Any, shape: tuple[int, ...], dtype: DType, *, zero: bool
     ) -> Callable[[], Any]:
         torch = sys.modules["torch"]
-        make = torch.zeros if zero else torch.empty
-        return partial(make, shape, dtype=getattr(torch, library_type(dtype)), device=like.device)
+        options = {"dtype": getattr(torch, library_type(dtype)), "device": like.device}
+        if zero:
+            return partial(torch.zeros, shape, **options)
+        # Of the ways to an empty tensor the one that costs the host least.
+        template = torch.empty(0, **options)
+        return partial(template.new_empty_strided, shape, packed_strides(shape))
 
     def stream(self, array: Any) -> int | None:
         device = array.get_device()
