@@ -69,7 +69,7 @@ A schedule names the kernel it is for, which must be in the same file.
 
 Correct the name.
 
-MOE0311 unknown target
+MOE0311 schedule for an unknown target
 `on` names an NVIDIA architecture. `on sm_80` covers it and every newer one, `on sm_90a` exactly
 that one.
 

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moedsl.source.diagnostic import DiagnosticError
+from moedsl.source.format import format_source
+from moedsl.source.parser import parse
+from moedsl.source.span import Source
+from tests.source.test_parser import EXAMPLES, PIECES, mutated
+
+UNTIDY = """\
+# top
+
+
+# more
+kernel   a{index e=8 ;index mm= ragged( e ) # rows
+# c
+
+x=- 3*-(4 -2)+
+ # in between
+ -y
+foo=silu( sum [k] a[ m,k]*b [src [m], k] )   # hm
+input x:bf16[m,k];output yy : f32
+
+} # end
+schedule   p for a on sm_80 when rows<=4 and rows>3{tile m = 4 n= 5;  tails m = 64 , 32
+fuse experts m <= 3 # ff
+
+swap_ab}
+kernel b {
+}"""
+
+TIDY = """\
+# top
+
+# more
+kernel a {
+    index  e  = 8
+    index  mm = ragged(e)                      # rows
+    # c
+
+    x = -3 * -(4 - 2) +
+        # in between
+        -y
+    foo = silu(sum[k] a[m, k] * b[src[m], k])  # hm
+    input  x  : bf16[m, k]
+    output yy : f32
+}  # end
+
+schedule p for a on sm_80 when rows <= 4 and rows > 3 {
+    tile    m=4 n=5
+    tails   m=64,32
+    fuse    experts m<=3  # ff
+
+    swap_ab
+}
+
+kernel b {
+}
+"""
+
+
+def test_layout() -> None:
+    assert format_source(Source("", UNTIDY)) == TIDY
+
+
+def test_empty() -> None:
+    assert format_source(Source("", "\n\n")) == ""
+
+
+@pytest.mark.parametrize("path", sorted(Path("examples").glob("*.moe")), ids=lambda p: p.stem)
+def test_examples_are_formatted(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert format_source(Source(str(path), text)) == text
+
+
+def test_errors_are_reported() -> None:
+    with pytest.raises(DiagnosticError):
+        format_source(Source("", "kernel {"))
+
+
+def words(text: str) -> list[tuple[str, str]]:
+    return [(token.kind, token.text) for token in parse(Source("", text))[0].tokens]
+
+
+@st.composite
+def spaced(draw: st.DrawFn) -> str:
+    """An example with other blanks, line ends and comments."""
+    pieces = PIECES.findall(draw(st.sampled_from(EXAMPLES)))
+    for _ in range(draw(st.integers(1, 8))):
+        place = draw(st.integers(0, len(pieces) - 1))
+        blank = draw(st.sampled_from([" ", "\t", "\n", "\n\n\n", ";", " # note\n", "\r\n", ""]))
+        if pieces[place].isspace():
+            pieces[place] = blank
+        else:
+            pieces[place] += blank
+    return "".join(pieces)
+
+
+@settings(max_examples=300)
+@given(spaced() | mutated())
+def test_idempotent_and_faithful(text: str) -> None:
+    """Formatting twice changes nothing more; every word and comment is still there, in order."""
+    try:
+        once = format_source(Source("", text))
+    except DiagnosticError:
+        return
+    assert format_source(Source("", once)) == once
+    assert words(once) == words(text)
+    assert all(line == line.rstrip() for line in once.split("\n"))
