@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from moedsl.inputs import Layout
 from moedsl.ir.core import IndexKind
 from moedsl.ir.schedule import Schedule
+from moedsl.lower.check_schedule import check_schedule
 from moedsl.meaning import Mode
-from moedsl.source.diagnostic import Diagnostic, DiagnosticError
+from moedsl.source.diagnostic import Diagnostic, DiagnosticError, Severity
+from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
@@ -60,6 +62,40 @@ class Case:
             for index in kernel.signature.indices
         )
         return replace(kernel, signature=replace(kernel.signature, indices=indices))
+
+    def legal(self, kernel: MoeKernel) -> bool:
+        """Whether no rule refuses the schedule for ``kernel``, which the case fits."""
+        found = check_schedule(self.resized(kernel), self.schedule, None, TARGETS[self.target])
+        return not any(diagnostic.severity is Severity.ERROR for diagnostic in found)
+
+    def fits(self, kernel: MoeKernel) -> bool:
+        """Whether the case was drawn for a kernel of this name, these indices and tensors."""
+        signature = kernel.signature
+        fixed = {index.name for index in signature.indices if index.kind is IndexKind.FIXED}
+        dynamic = {index.name for index in signature.dynamic}
+        tensors = {tensor.name: len(tensor.dims) for tensor in signature.tensors}
+        return (
+            self.kernel == signature.name
+            and self.target in TARGETS
+            and self.extents.keys() == fixed
+            and min(self.extents.values()) > 0
+            and all(
+                len(batch.rows) == self.extents[signature.experts]
+                and min(batch.rows, default=0) >= 0
+                and batch.sizes.keys() == dynamic
+                and min(batch.sizes.values(), default=1) > 0
+                and batch.spare_rows >= 0
+                and all(_lies(layout, tensors.get(n)) for n, layout in batch.layouts.items())
+                for batch in self.batches
+            )
+        )
+
+
+def _lies(layout: Layout, dims: int | None) -> bool:
+    """Whether ``layout`` can be that of a tensor with ``dims`` dimensions."""
+    order = sorted(layout.order) or list(range(dims or 0))
+    least = min(layout.padding, layout.gap - 1, layout.shift)
+    return dims is not None and order == list(range(dims)) and least >= 0
 
 
 def to_json(case: Case) -> dict[str, Any]:

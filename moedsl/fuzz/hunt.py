@@ -7,17 +7,17 @@ import json
 import shlex
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moedsl.fuzz.case import read_case, to_json, to_token
 from moedsl.fuzz.shrink import shrink
 from moedsl.fuzz.trial import Finding, Runner, try_case
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
-from moedsl.target import DEFAULT_TARGET
+from moedsl.target import DEFAULT_TARGET, TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from moedsl.fuzz.case import Case
@@ -124,7 +124,7 @@ def fuzz(
     until = float("inf") if seconds is None else time.monotonic() + seconds
     hunt = _Hunt(kernels, runners, cases, until, progress)
     with suppress(_StopHunt):
-        for case in _remembered(corpus, kernels):
+        for case in _remembered(corpus, kernels, runners):
             hunt.attempt(case)
         if kernels:
             _draw(hunt, cases, seed)
@@ -135,16 +135,27 @@ def fuzz(
 
 
 def replay(case: Case, program: Program, runners: Sequence[Runner]) -> FuzzReport:
-    """Try one case on every runner; raises DiagnosticError (MOE0626) if it is of another file."""
+    """Try one case on every runner, for the target that is there.
+
+    Raises DiagnosticError (MOE0626) if it was drawn for another kernel.
+    """
     kernels = {kernel.signature.name: kernel for kernel in program.kernels}
-    if case.kernel not in kernels:
-        message = f"the case is of kernel '{case.kernel}', which this file does not have"
+    case = replace(case, target=_target(runners, case.target))
+    kernel = kernels.get(case.kernel)
+    if kernel is None or not case.fits(kernel) or not case.legal(kernel):
+        message = f"the case does not fit this file: it was drawn for a kernel '{case.kernel}'"
         names = ", ".join(kernels) or "none"
-        raise DiagnosticError([Diagnostic("MOE0626", message, notes=(f"it has {names}",))])
+        raise DiagnosticError([Diagnostic("MOE0626", message, notes=(f"kernels here: {names}",))])
     hunt = _Hunt(kernels, runners, 1, float("inf"), shrinks=False)
     with suppress(_StopHunt):
         hunt.attempt(case)
     return FuzzReport(hunt.cases, hunt.calls, time.monotonic() - hunt.began, hunt.failure)
+
+
+def _target(runners: Sequence[Runner], otherwise: str) -> str:
+    """What the runners compile for, if they are particular about it."""
+    found = (runner.backend.availability().target for runner in runners)
+    return next((target.sm for target in found if target is not None), otherwise)
 
 
 def _draw(hunt: _Hunt, count: int, seed: int) -> None:
@@ -154,8 +165,7 @@ def _draw(hunt: _Hunt, count: int, seed: int) -> None:
 
     from moedsl.fuzz import draw
 
-    targets = [runner.backend.availability().target for runner in hunt.runners]
-    target = next((target for target in targets if target is not None), DEFAULT_TARGET)
+    target = TARGETS[_target(hunt.runners, DEFAULT_TARGET.sm)]
     kernels = list(hunt.kernels.values())
 
     @hypothesis.seed(seed)
@@ -174,11 +184,17 @@ def _draw(hunt: _Hunt, count: int, seed: int) -> None:
     attempt()
 
 
-def _remembered(corpus: Path | None, kernels: dict[str, MoeKernel]) -> list[Case]:
-    """The corpus's cases of ``kernels``, oldest name first."""
-    paths = sorted(corpus.glob("*.json")) if corpus is not None else []
-    found = [read_case(str(path)) for path in paths]
-    return [case for case in found if case.kernel in kernels]
+def _remembered(
+    corpus: Path | None, kernels: dict[str, MoeKernel], runners: Sequence[Runner]
+) -> Iterator[Case]:
+    """The corpus's cases that fit ``kernels`` and the target; others are of no use here."""
+    for path in sorted(corpus.glob("*.json")) if corpus is not None else []:
+        with suppress(DiagnosticError):
+            case = read_case(str(path))
+            case = replace(case, target=_target(runners, case.target))
+            kernel = kernels.get(case.kernel)
+            if kernel is not None and case.fits(kernel) and case.legal(kernel):
+                yield case
 
 
 def _remember(corpus: Path, failure: Failure, kernel: MoeKernel) -> Failure:

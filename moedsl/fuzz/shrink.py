@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from moedsl.fuzz.case import Batch, Case
 from moedsl.ir.schedule import Schedule
-from moedsl.lower.check_schedule import check_schedule
 from moedsl.meaning import Mode
-from moedsl.source.diagnostic import Severity
-from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,18 +31,13 @@ def shrink(case: Case, kernel: MoeKernel, fails: Callable[[Case], bool]) -> Case
     while improved:
         improved = False
         for smaller in _smaller(case, kernel):
-            if repr(smaller) in asked or not _legal(smaller, kernel):
+            if repr(smaller) in asked or not smaller.legal(kernel):
                 continue
             asked.add(repr(smaller))
             if fails(smaller):
                 case, improved = smaller, True
                 break
     return case
-
-
-def _legal(case: Case, kernel: MoeKernel) -> bool:
-    found = check_schedule(case.resized(kernel), case.schedule, None, TARGETS[case.target])
-    return not any(diagnostic.severity is Severity.ERROR for diagnostic in found)
 
 
 def _smaller(case: Case, kernel: MoeKernel) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,8 @@ from moedsl.source.diagnostic import UnavailableError
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from moedsl.backend import Backend, Call, Executable
     from moedsl.fuzz.case import Batch, Case
     from moedsl.ir.moe import MoeKernel
@@ -90,16 +93,30 @@ def try_case(case: Case, kernel: MoeKernel, runner: Runner) -> Finding | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PerformanceWarning)
-            executable = runner.backend.compile(tile)
+            with _blamed():
+                executable = runner.backend.compile(tile)
             for number, batch in enumerate(case.batches):
                 message = _try_batch(case, resized, batch, executable, runner.place)
                 if message:
                     return Finding(message, number)
+    except _CrashError as crash:
+        return Finding(str(crash), number, crashed=True)
+    return None
+
+
+class _CrashError(Exception):
+    """A backend raised something."""
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """What is raised here is the backend's fault, unless it says that it cannot run at all."""
+    try:
+        yield
     except UnavailableError:
         raise
-    except Exception as error:  # whatever a backend raises is a finding
-        return Finding(f"{type(error).__name__}: {error}", number, crashed=True)
-    return None
+    except Exception as error:
+        raise _CrashError(f"{type(error).__name__}: {error}") from error
 
 
 def _try_batch(
@@ -128,10 +145,11 @@ def _try_batch(
 
 
 def _launch(executable: Executable, arguments: Arguments, place: Place) -> None:
-    call = place.put(arguments)
-    executable.prepare(call)
-    executable.launch(call)
-    place.fetch(arguments)
+    with _blamed():
+        call = place.put(arguments)
+        executable.prepare(call)
+        executable.launch(call)
+        place.fetch(arguments)
 
 
 def _repeat(arguments: Arguments, executable: Executable, place: Place) -> str:

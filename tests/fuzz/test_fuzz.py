@@ -17,6 +17,7 @@ from moedsl.fuzz.case import Batch, Case, from_json, read_case, to_json, to_toke
 from moedsl.fuzz.draw import cases
 from moedsl.fuzz.hunt import Failure, FuzzReport, fuzz, replay
 from moedsl.fuzz.trial import HostPlace, Runner
+from moedsl.inputs import Layout
 from moedsl.ir.core import DType
 from moedsl.ir.schedule import Schedule, TileShape
 from moedsl.lower.front import Program, load_program
@@ -234,7 +235,11 @@ def test_a_failure_is_one_command_and_one_corpus_entry(
 
 
 CASE = Case(
-    "gemm", "sm_80", {"e": 2}, Schedule(TileShape(16, 32, 32)), (Batch((1, 2), Mode.EXACT),)
+    "gemm",
+    "sm_80",
+    {"e": 2, "n": 3, "k": 4},
+    Schedule(TileShape(16, 64, 32)),
+    (Batch((1, 2), Mode.EXACT),),
 )
 
 
@@ -256,7 +261,35 @@ def test_what_is_no_case_is_said_so(text: str) -> None:
     assert [d.code for d in caught.value.diagnostics] == ["MOE0625"]
 
 
-def test_a_case_of_another_file_is_said_so() -> None:
+def test_a_case_is_replayed() -> None:
+    report = replay(CASE, GEMM, [RUNNER])
+    assert (report.failure, report.calls) == (None, 1)
+
+
+BATCH = CASE.batches[0]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        replace(CASE, kernel="other"),
+        replace(CASE, target="sm_1"),
+        replace(CASE, extents={"e": 2}),
+        replace(CASE, extents={"e": 2, "n": 0, "k": 4}),
+        replace(CASE, schedule=Schedule(TileShape(17, 64, 32))),
+        replace(CASE, batches=(replace(BATCH, rows=(1, 2, 3)),)),
+        replace(CASE, batches=(replace(BATCH, rows=(1, -2)),)),
+        replace(CASE, batches=(replace(BATCH, sizes={"t": 3}),)),
+        replace(CASE, batches=(replace(BATCH, layouts={"z": Layout()}),)),
+        replace(CASE, batches=(replace(BATCH, layouts={"x": Layout((0, 0))}),)),
+        replace(CASE, batches=(replace(BATCH, layouts={"x": Layout(gap=0)}),)),
+    ],
+)
+def test_a_case_of_another_file_is_said_so(case: Case, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
-        replay(replace(CASE, kernel="other"), GEMM, [RUNNER])
+        replay(case, GEMM, [RUNNER])
     assert [d.code for d in caught.value.diagnostics] == ["MOE0626"]
+    # In a corpus it is left alone.
+    (tmp_path / "old.json").write_text(json.dumps({"case": to_json(case)}))
+    (tmp_path / "older.json").write_text("{}")
+    assert fuzz(GEMM, [RUNNER], cases=2, corpus=tmp_path).cases == 2
