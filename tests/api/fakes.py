@@ -83,8 +83,14 @@ def fake_torch(monkeypatch: pytest.MonkeyPatch, stream: int = 7) -> list[Tensor]
         made.append(tensor(shape, dtype, (1 << 30) + (len(made) << 20), device=device.index))
         return made[-1]
 
+    def make_strided(
+        shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, device: Any
+    ) -> Tensor:
+        assert strides == packed_strides(shape)
+        return make(shape, dtype, device)
+
     torch = SimpleNamespace(
-        empty=make,
+        empty_strided=make_strided,
         zeros=make,
         bfloat16="bfloat16",
         float16="float16",
