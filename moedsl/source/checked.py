@@ -6,7 +6,7 @@ The checker makes it from the syntax tree; :mod:`moedsl.lower.build_moe` turns i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from moedsl.source.terms import Access, Compute, Function, Index, Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """``sum[over] lhs * rhs``: ``lhs`` holds the rows and ``rhs`` the columns of the domain."""
 
     over: str
@@ -25,32 +24,28 @@ class Product:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """An input's element, or a scalar input where there are no coordinates."""
 
     access: Access
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(NamedTuple):
     """A number, or a param's value."""
 
     number: float
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
+class Local(NamedTuple):
     """The value of an earlier :class:`Assignment`."""
 
     name: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """An elementwise function of its operands."""
 
     function: Function
@@ -61,8 +56,7 @@ class Operation:
 Term = Product | Read | Literal | Local | Operation
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """``name = value``."""
 
     name: str
@@ -70,8 +64,7 @@ class Assignment:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """``access = value``, or ``+=``."""
 
     access: Access

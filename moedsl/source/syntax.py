@@ -1,44 +1,40 @@
 """The syntax tree of a ``.moe`` file: what was written, names not yet resolved.
 
 Every node knows its span. The parser builds it, the checker reads it, the formatter reads only
-``File.tokens``.
+``File.tokens``. Nodes are named tuples: dataclasses of this number would take a tenth of the time
+that ``moedsl check`` may take, only to be defined.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from moedsl.source.span import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A name as written."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A literal; whole ones are ``int``."""
 
     value: int | float
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """A name in an expression: a local, a param, a scalar input or, in subscripts, an index."""
 
     name: Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """``tensor[subscripts]``."""
 
     tensor: Name
@@ -46,8 +42,7 @@ class Element:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """``function(operands)``."""
 
     function: Name
@@ -55,16 +50,14 @@ class Call:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     """``-operand``."""
 
     operand: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(NamedTuple):
     """``left operator right``."""
 
     operator: Literal["+", "-", "*", "/"]
@@ -73,8 +66,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Contraction:
+class Contraction(NamedTuple):
     """``sum[indices] product``."""
 
     indices: tuple[Name, ...]
@@ -85,8 +77,7 @@ class Contraction:
 Expression = Number | Variable | Element | Call | Negation | Binary | Contraction
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """``param name = value``."""
 
     name: Name
@@ -94,23 +85,20 @@ class Param:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Ragged:
+class Ragged(NamedTuple):
     """``ragged(over)``."""
 
     over: Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic:
+class Dynamic(NamedTuple):
     """``dynamic``."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IndexDeclaration:
+class IndexDeclaration(NamedTuple):
     """``index name = extent``."""
 
     name: Name
@@ -118,8 +106,7 @@ class IndexDeclaration:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TensorDeclaration:
+class TensorDeclaration(NamedTuple):
     """``input name : dtype[dims]``, or ``output``."""
 
     output: bool
@@ -129,16 +116,14 @@ class TensorDeclaration:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ComputeDeclaration:
+class ComputeDeclaration(NamedTuple):
     """``compute type``."""
 
     type: Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """``name = value``."""
 
     name: Name
@@ -146,8 +131,7 @@ class Definition:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """``target = value``, or ``+=``."""
 
     target: Element
@@ -156,8 +140,7 @@ class Store:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """What could not be read; already reported. ``defines`` is the name it seems to define."""
 
     defines: str | None
@@ -169,8 +152,7 @@ Statement = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """``kernel name { statements }``. ``broken`` says that parts of it could not be read."""
 
     name: Name | Broken
@@ -183,8 +165,7 @@ class Kernel:
         return any(isinstance(part, Broken) for part in (self.name, *self.statements))
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """``rows <= 512``."""
 
     variable: Name
@@ -193,8 +174,7 @@ class Bound:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """``name for kernel on target when bounds``."""
 
     name: Name
@@ -204,16 +184,14 @@ class Heading:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A word or number behind a directive."""
 
     value: Name | Number
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """``key=value`` or ``key=value,value``."""
 
     key: Name
@@ -221,8 +199,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """``key<=bound``."""
 
     key: Name
@@ -231,8 +208,7 @@ class Limit:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(NamedTuple):
     """``name arguments``, one line of a schedule."""
 
     name: Name
@@ -240,8 +216,7 @@ class Directive:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """``schedule heading { directives }``."""
 
     heading: Heading | Broken
@@ -249,8 +224,7 @@ class Schedule:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of text as the formatter sees it; ``kind`` is the terminal's name."""
 
     kind: str
@@ -258,8 +232,7 @@ class Token:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A whole file. ``tokens`` holds every token and comment in order, newlines left out."""
 
     blocks: tuple[Kernel | Schedule, ...]

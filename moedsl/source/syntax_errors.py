@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import unicodedata
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -39,6 +37,8 @@ _CHARACTER_HELP = {
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A help text naming the known word nearest to ``word``, or nothing."""
+    import difflib
+
     close = difflib.get_close_matches(word[:64], sorted(known), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else ""
 
@@ -131,6 +131,8 @@ def _joint(source: Source, statement: Sequence[Token]) -> str:
 
 def stray_character(source: Source, position: int) -> Diagnostic:
     """The character at ``position`` belongs to no token."""
+    import unicodedata
+
     character = source.text[position]
     shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
     name = unicodedata.name(character, "")

@@ -168,9 +168,9 @@ class TreeBuilder:
     def heading(self, name: Token, _for: Token, kernel: Token, *parts: Any) -> Any:
         """``name for kernel on target when bounds``."""
         on = next((part for part in parts if isinstance(part, syntax.Name)), None)
-        when = next((part for part in parts if isinstance(part, tuple)), ())
+        when = next((part for part in parts if isinstance(part, list)), [])
         last = when[-1].span if when else on.span if on else span_of(kernel)
-        return syntax.Heading(_name(name), _name(kernel), on, when, span_of(name).to(last))
+        return syntax.Heading(_name(name), _name(kernel), on, tuple(when), span_of(name).to(last))
 
     def target(self, _on: Token, name: Token) -> Any:
         """``on target``."""
@@ -178,7 +178,7 @@ class TreeBuilder:
 
     def condition(self, *parts: Any) -> Any:
         """The bounds behind ``when``."""
-        return _nodes(parts)
+        return list(_nodes(parts))
 
     def bound(self, variable: Token, operator: Token, number: Token) -> Any:
         """``rows <= 512``."""
