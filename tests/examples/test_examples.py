@@ -9,10 +9,14 @@ import pytest
 
 from moedsl.ir.module import Module
 from moedsl.ir.verify import violations_of
+from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.front import Program, load_program
+from moedsl.lower.print_schedule import print_schedule
+from moedsl.source.format import format_source
 from moedsl.source.read import read_source
+from moedsl.source.span import Source
 from moedsl.target import TARGETS
 
 EXAMPLES = sorted(Path("examples").glob("*.moe"))
@@ -56,3 +60,18 @@ def test_every_dimension_can_be_set(path: Path) -> None:
     for kernel in program.kernels:
         fixed = {i.extent for i in kernel.signature.indices if i.extent is not None}
         assert fixed <= {*overrides.values(), 4}
+
+
+@pytest.mark.parametrize("rows", [None, 8, 16384])
+def test_a_printed_choice_leaves_nothing_to_choose(program: Program, rows: int | None) -> None:
+    target = TARGETS["sm_90a"]
+    for kernel in program.kernels:
+        schedule = choose_schedule(kernel, target, None, rows)
+        printed = print_schedule(build_tile(kernel, schedule, target), "printed")
+        assert kernel.source is not None
+        both = load_program(Source("", f"{kernel.source.text}\n{printed}"))
+        request = both.requests[-1]
+        assert request.name == "printed"
+        for other_rows in (None, 1, 100_000):
+            assert choose_schedule(kernel, target, request, other_rows) == schedule
+        assert format_source(Source("", printed)) == printed
