@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from moedsl.backend import Call
     from moedsl.ir.moe import MoeKernel
+    from moedsl.ir.schedule import Raster
     from moedsl.subscript import Positions
     from moedsl.work import Tile
 
@@ -122,9 +125,9 @@ def wrong_split(schedule: Schedule, depth: int, split: int) -> tuple[int, int]:
     return first, max(first, last - schedule.tile.depth) if early else last
 
 
-def repeated_tile(raster: object, number: int, rows: int, columns: int) -> tuple[int, int]:
-    """Serpentine passes start over where they should turn."""
-    row, column = raster_position(raster, number, rows, columns)  # type: ignore[arg-type]
+def repeated_tile(raster: Raster, number: int, rows: int, columns: int) -> tuple[int, int]:
+    """The sixth tile of an expert is one that was computed before."""
+    row, column = raster_position(raster, number, rows, columns)
     return (row - 1 if number == 5 and row else row), column
 
 
@@ -243,6 +246,10 @@ CASE = Case(
 )
 
 
+def packed(value: object) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(value).encode())).decode()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -250,8 +257,10 @@ CASE = Case(
         "nonsense",
         "no/such/entry.json",
         to_token(CASE)[:-8],
-        to_token(replace(CASE, extents={"e": "x"})),  # type: ignore[dict-item]
-        to_token(replace(CASE, batches=3)),  # type: ignore[arg-type]
+        packed({**to_json(CASE), "extents": {"e": "x"}}),
+        packed({**to_json(CASE), "batches": 3}),
+        packed({**to_json(CASE), "more": 1}),
+        packed([]),
         "é",
     ],
 )
