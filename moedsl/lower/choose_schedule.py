@@ -105,7 +105,7 @@ def choose_schedule(
     if Requirement.BATCH_INVARIANT in required:
         rows = None
     last: Schedule | None = None
-    for proposal in _proposals(kernel, rows):
+    for proposal in _high_enough(_proposals(kernel, rows), given):
         for schedule in _attempts(kernel, proposal, given, rows):
             last = schedule
             found = resources(build_tile(kernel, schedule, target), target)
@@ -131,6 +131,16 @@ def _proposals(kernel: MoeKernel, rows: int | None) -> tuple[Proposal, ...]:
     if average > FEW_ROWS:
         return (*_MANY[:1], *_FEW)
     return _DECODE if average <= DECODE_ROWS else _SMALL
+
+
+def _high_enough(proposals: tuple[Proposal, ...], given: Mapping[str, Any]) -> tuple[Proposal, ...]:
+    """Those whose tile is above the tails, and not below the fused experts, that are given."""
+    if "tile.rows" in given:
+        return proposals
+    above = max(given.get("tails", ()), default=0)
+    least = max(above + 1, given.get("fuse_rows", 0))
+    fitting = tuple(p for p in (*proposals, *_MANY) if p.rows >= least)
+    return fitting or tuple(replace(p, rows=1 << (least - 1).bit_length()) for p in _MANY)
 
 
 def _attempts(
@@ -192,7 +202,7 @@ def _tails(kernel: MoeKernel, schedule: Schedule) -> tuple[int, ...]:
     step = step_shape(signature.compute, schedule.swap_ab)
     warps = schedule.consumers * 128 // WARP
     several = sum(isinstance(op, Contract) for op in kernel.body) > 1
-    tails = _TAILS_OF_SEVERAL if several else _TAILS
+    tails: tuple[int, ...] = _TAILS_OF_SEVERAL if several else _TAILS
     if schedule.swap_ab:
         tails = _TAILS_SWAPPED
     heights = [

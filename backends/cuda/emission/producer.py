@@ -75,7 +75,7 @@ def _emit_constructor(writer: Writer, many: bool) -> None:
     start = "walk(plan, counter), steps_left(0), depth_left(0), stage(0), ring_slot(0)"
     with writer.block(
         "MOE_DEVICE Producer(const Arguments& the_arguments, const moe::Plan<Order>& plan, "
-        f"int* counter)\n        : arguments(the_arguments), {start}"
+        f"int* counter)\n    : arguments(the_arguments), {start}"
     ):
         if many:
             writer.line("open = 0;")

@@ -43,8 +43,9 @@ class Writer:
 
     @contextmanager
     def block(self, head: str, end: str = "}") -> Iterator[None]:
-        """``head {``, an indented body, ``end``."""
-        self.line(f"{head} {{".lstrip())
+        """``head {``, an indented body, ``end``; the head may have several lines."""
+        *before, last = head.split("\n")
+        self.lines(*before, f"{last} {{".lstrip())
         self._depth += 1
         yield
         self._depth -= 1

@@ -1,0 +1,110 @@
+"""Defaults: legal everywhere, and never at odds with what was asked."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moedsl.ir.core import Compute
+from moedsl.ir.moe import MoeKernel
+from moedsl.ir.schedule import Requirement, ScheduleRequest
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.resources import share_tile, step_shape
+from moedsl.source.diagnostic import Severity
+from moedsl.target import TARGETS
+from tests.cuda.kernels import forward, gate_up, weight_gradient
+
+KERNELS = {
+    "forward": forward(n=4096, k=4096),
+    "small": forward(n=1, k=1),
+    "odd": forward(n=333, k=77, weights="ekn"),
+    "many experts": forward(experts=4096, n=1024, k=1024),
+    "tf32 kn": forward(n=1024, k=1024, compute=Compute.TF32, weights="ekn"),
+    "f32": forward(n=1024, k=1024, compute=Compute.F32),
+    "gate and up": gate_up(n=2048, k=2048),
+    "gradient": weight_gradient(n=2080, k=2048),
+}
+ROWS = (None, 0, 1, 8, 300, 2000, 100_000)
+
+
+def errors(
+    kernel: MoeKernel, target: str, request: ScheduleRequest | None, rows: int | None
+) -> list[str]:
+    schedule = choose_schedule(kernel, TARGETS[target], request, rows)
+    found = check_schedule(kernel, schedule, request, TARGETS[target])
+    return [str(d) for d in found if d.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_defaults_are_legal(name: str, target: str) -> None:
+    for rows in ROWS:
+        assert errors(KERNELS[name], target, None, rows) == []
+
+
+@pytest.mark.parametrize(
+    "given_fields",
+    [
+        {"tile.rows": 128, "tile.columns": 256, "tile.depth": 64, "consumers": 2},
+        {"tile.rows": 8, "swap_ab": True},
+        {"tails": (64,), "raster.group": 3},
+        {"stages": 2, "split_k": 4},
+        {"tile.depth": 32, "fuse_rows": 16},
+    ],
+    ids=str,
+)
+def test_what_is_given_is_kept(given_fields: dict[str, object]) -> None:
+    request = ScheduleRequest("s", "test", given=given_fields)
+    for rows in ROWS:
+        schedule = choose_schedule(KERNELS["forward"], TARGETS["sm_90a"], request, rows)
+        for name, value in given_fields.items():
+            part, _, field = name.rpartition(".")
+            owner = getattr(schedule, part) if part else schedule
+            assert getattr(owner, field) == value
+        assert errors(KERNELS["forward"], "sm_90a", request, rows) == []
+
+
+def test_batch_invariant_schedules_do_not_depend_on_rows() -> None:
+    request = ScheduleRequest("s", "test", given={"require": (Requirement.BATCH_INVARIANT,)})
+    target = TARGETS["sm_90a"]
+    chosen = {choose_schedule(KERNELS["forward"], target, request, rows) for rows in ROWS}
+    assert len(chosen) == 1
+    assert chosen.pop().split_k == 1
+
+
+def test_few_rows_take_narrow_tiles_and_many_rows_wide_ones() -> None:
+    target = TARGETS["sm_90a"]
+    heights = [
+        choose_schedule(KERNELS["forward"], target, None, rows).tile.rows for rows in (8, 300, 8000)
+    ]
+    assert heights == sorted(heights)
+    assert heights[0] < heights[-1]
+    few = forward(experts=8, n=256, k=8192)
+    assert choose_schedule(few, target, None, 1).split_k > 1
+
+
+@given(
+    st.sampled_from((8, 16, 24, 48, 64, 96, 128, 256)),
+    st.sampled_from((8, 16, 64, 96, 128, 192, 256)),
+    st.sampled_from((4, 8, 12, 16)),
+    st.sampled_from(list(Compute)),
+    st.booleans(),
+)
+def test_warps_share_the_whole_tile(
+    height: int, columns: int, warps: int, compute: Compute, swap_ab: bool
+) -> None:
+    step = step_shape(compute, swap_ab)
+    layout = share_tile(height, columns, warps, step)
+    possible = [
+        rows
+        for rows in range(1, warps + 1)
+        if warps % rows == 0
+        and height % (rows * step.rows) == 0
+        and columns % (warps // rows * step.columns) == 0
+    ]
+    assert (layout is None) == (not possible)
+    if layout is not None:
+        assert layout.rows in possible
+        assert layout.rows * layout.columns == warps

@@ -1,0 +1,208 @@
+"""What emitted CUDA C looks like, and that NVRTC takes it without spilling."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moedsl.backends.cuda.abi import AccessModes
+from moedsl.backends.cuda.access import every_vector
+from moedsl.backends.cuda.emission.writer import Writer, float_literal, identifier, quoted
+from moedsl.backends.cuda.emit import emit_kernel, entry_name, generate, prelude_parts
+from moedsl.backends.cuda.lower import lower_to_gpu
+from moedsl.backends.cuda.nvrtc import compile_cubin
+from moedsl.ir.core import Compute, DType, Index, Role, Tensor, Value
+from moedsl.ir.elementwise import Apply, Function, Store
+from moedsl.ir.moe import Contract, MoeKernel
+from moedsl.ir.schedule import ExpertOrder, Persistence, Schedule, TileShape
+from moedsl.lower.build_tile import build_tile
+from moedsl.source.span import Source, Span
+from moedsl.target import TARGETS
+from tests.cuda.kernels import access, forward, gate_up, weight_gradient
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.abi import GeneratedKernel
+    from moedsl.ir.tile import TileKernel
+
+BASE = Schedule(TileShape(64, 64, 64), stages=3)
+WORDS = replace(BASE, tile=TileShape(64, 64, 32))
+
+
+def lowered(kernel: MoeKernel, schedule: Schedule = BASE, target: str = "sm_90a") -> TileKernel:
+    return build_tile(kernel, schedule, TARGETS[target])
+
+
+def vector(kernel: MoeKernel) -> AccessModes:
+    return every_vector(kernel.signature)
+
+
+def own_text(kernel: TileKernel, access_modes: AccessModes) -> str:
+    """The unit without the prelude."""
+    writer = Writer("test.cu")
+    emit_kernel(writer, lower_to_gpu(kernel, access_modes))
+    return writer.finish()
+
+
+FORMS = {
+    "bf16": (forward(), replace(BASE, tails=(32, 16), persistent=Persistence.DYNAMIC)),
+    "f16 kn": (forward(compute=Compute.F16, weights="ekn"), BASE),
+    "tf32": (forward(compute=Compute.TF32), WORDS),
+    "tf32 kn": (forward(compute=Compute.TF32, weights="ekn"), replace(WORDS, swap_ab=True)),
+    "f32": (forward(compute=Compute.F32), WORDS),
+    "f32 kn": (forward(compute=Compute.F32, weights="ekn"), WORDS),
+    "swap": (forward(), replace(BASE, swap_ab=True, tails=(24, 8))),
+    "split": (forward(k=640), replace(BASE, split_k=3, fuse_rows=16)),
+    "longest": (forward(experts=300), replace(BASE, order=ExpertOrder.LONGEST)),
+    "gather": (forward(gather=True), BASE),
+    "scatter": (forward(scatter=True, accumulate=True, output=DType.F32), BASE),
+    "rows along depth": (forward(rows="km"), BASE),
+    "gate and up": (gate_up(), replace(BASE, tails=(32,))),
+    "gradient": (weight_gradient(), BASE),
+    "gradient gathered": (weight_gradient(gather=True), BASE),
+    "one element": (forward(n=1, k=1), replace(BASE, persistent=Persistence.OFF)),
+}
+
+
+@pytest.mark.parametrize("aligned", [True, False], ids=["vector", "element"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_compiles_without_spills(form: str, aligned: bool) -> None:
+    kernel, schedule = FORMS[form]
+    modes = vector(kernel) if aligned else AccessModes(frozenset())
+    unit = generate(lowered(kernel, schedule, "sm_80"), modes)
+    notes = compile_cubin(unit.source, unit.entry, "sm_80").notes
+    assert not notes.spills
+    assert notes.stack == 0
+
+
+def test_emission_is_deterministic() -> None:
+    kernel = lowered(gate_up())
+    assert generate(kernel, vector(gate_up())) == generate(kernel, vector(gate_up()))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_only_the_prelude_touches_the_machine(form: str) -> None:
+    kernel, schedule = FORMS[form]
+    text = own_text(lowered(kernel, schedule), vector(kernel))
+    for word in ("asm", "__shared__", "volatile", "threadIdx", "blockIdx", "__sync", "while"):
+        assert word not in text
+    assert not re.search(r"^static|goto|#include", text, re.MULTILINE)
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_prelude_holds_only_what_is_needed() -> None:
+    simt = prelude_parts(lower_to_gpu(lowered(*FORMS["f32"]), AccessModes(frozenset())))
+    tensor = prelude_parts(lower_to_gpu(lowered(*FORMS["bf16"]), AccessModes(frozenset())))
+    assert "mma" not in simt
+    assert "simt" not in tensor
+    assert "split" not in simt + tensor
+
+
+def hostile(word: str, source: Source | None = None) -> MoeKernel:
+    """A kernel in which every name is ``word``, as far as names may coincide."""
+    signature = replace(
+        forward().signature,
+        name=word,
+        tensors=(
+            Tensor(word, Role.INPUT, DType.BF16, ("m", "k")),
+            Tensor(f"{word}_ptr", Role.INPUT, DType.BF16, ("e", "n", "k")),
+            Tensor(f"{word}_sum", Role.OUTPUT, DType.BF16, ("m", "n")),
+        ),
+        indices=tuple(
+            Index(word, i.kind, i.extent, i.over) if i.name == "t" else i
+            for i in forward().signature.indices
+        ),
+    )
+    domain = ("m", "n")
+    total, result = Value(word, domain), Value(f"{word}.1", domain)
+    rows, columns = access(word, "m", "k"), access(f"{word}_ptr", "e", "n", "k")
+    return MoeKernel(
+        signature,
+        (
+            Contract(total, "k", rows, columns, Span(0, 4)),
+            Apply(result, Function.SILU, (total,), Span(5, 9)),
+            Store(result, access(f"{word}_sum", "m", "n"), span=Span(10, 12)),
+        ),
+        source,
+    )
+
+
+@pytest.mark.parametrize("word", ["int", "template", "moe", "tile", "arguments", "count", "µ", "_"])
+def test_user_names_cannot_collide(word: str) -> None:
+    unit = generate(lowered(hostile(word)), AccessModes(frozenset()))
+    compile_cubin(unit.source, unit.entry, "sm_80")
+    assert unit.entry.isascii()
+
+
+def test_file_names_stay_in_their_string() -> None:
+    source = Source('a"\n#error out\\\n.moe', "gate\nsilu\nstore\n")
+    unit = generate(lowered(hostile("x", source)), AccessModes(frozenset()))
+    assert "#error" not in [line[:6] for line in unit.source.splitlines()]
+    compile_cubin(unit.source, unit.entry, "sm_80")
+
+
+def test_line_directives_point_at_the_users_file_and_back() -> None:
+    source = Source("f.moe", "gate\nsilu\nstore\n")
+    lines = own_text(lowered(hostile("x", source)), AccessModes(frozenset())).splitlines()
+    there = lines.index('#line 2 "f.moe"')
+    assert "moe::silu" in lines[there + 1]
+    for number, line in enumerate(lines, start=1):
+        if match := re.fullmatch(r'#line (\d+) "test.cu"', line):
+            assert int(match[1]) == number + 1
+
+
+@pytest.mark.parametrize("form", ["bf16", "split", "gate and up", "gather"])
+def test_argument_fields_lie_where_the_struct_has_them(form: str) -> None:
+    kernel, schedule = FORMS[form]
+    schedule = replace(schedule, persistent=Persistence.DYNAMIC)
+    unit = generate(lowered(kernel, schedule), vector(kernel))
+    checks = [f"static_assert(sizeof(Arguments) == {unit.argument_bytes});"]
+    checks += [
+        f"static_assert(__builtin_offsetof(Arguments, {field.name}) == {field.offset});"
+        for field in unit.arguments
+    ]
+    compile_cubin(unit.source + "\n".join(checks), unit.entry, "sm_80")
+
+
+def test_workspace_follows_the_schedule() -> None:
+    def parts(schedule: Schedule) -> set[str]:
+        return {rule.part.value for rule in unit_of(schedule).workspace}
+
+    assert parts(BASE) == set()
+    assert parts(replace(BASE, persistent=Persistence.DYNAMIC)) == {"counter"}
+    assert parts(replace(BASE, split_k=2)) == {"semaphores", "partials"}
+
+
+def unit_of(schedule: Schedule) -> GeneratedKernel:
+    return generate(lowered(forward(), schedule), vector(forward()))
+
+
+def test_entry_is_what_the_unit_defines() -> None:
+    unit = unit_of(BASE)
+    assert unit.entry == entry_name(lower_to_gpu(lowered(forward()), vector(forward())))
+    assert f" {unit.entry}(MOE_ARGUMENTS" in unit.source
+
+
+@given(st.floats(width=32))
+def test_float_literals_keep_every_bit(number: float) -> None:
+    text = float_literal(number)
+    if match := re.fullmatch(r"moe::float_of\((0x[0-9a-f]{8})u\)", text):
+        assert struct.pack("<I", int(match[1], 16)) == struct.pack("<f", number)
+    else:
+        assert re.fullmatch(r"-?\d+\.?\d*(e[-+]\d+)?f", text)
+        assert struct.pack("<f", float(text[:-1])) == struct.pack("<f", number)
+
+
+@given(st.text())
+def test_quoted_text_is_one_plain_literal(text: str) -> None:
+    assert re.fullmatch(r'"([ !#-\[\]-~]|\\[0-7]{3})*"', quoted(text))
+
+
+@given(st.text(min_size=1))
+def test_identifiers_are_ascii_words(text: str) -> None:
+    assert re.fullmatch(r"\w+", identifier(text), re.ASCII)
