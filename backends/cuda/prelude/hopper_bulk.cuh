@@ -11,18 +11,6 @@ MOE_DEVICE void bulk_load(u32 offset, const void* source, u32 bytes, u32 barrier
         : "memory");
 }
 
-// To the same offset of every CTA whose bit is set in `ranks`, and counted at each one's barrier.
-MOE_DEVICE void bulk_load_multicast(u32 offset, const void* source, u32 bytes, u32 barrier,
-                                    u16 ranks) {
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
-        "[%0], [%1], %2, [%3], %4;"
-        :
-        : "r"(shared_address(offset)), "l"(source), "r"(bytes), "r"(shared_address(barrier)),
-          "h"(ranks)
-        : "memory");
-}
-
 MOE_DEVICE void bulk_store(void* target, u32 offset, u32 bytes) {
     asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;"
                  :

@@ -1,0 +1,168 @@
+"""Boxes of tensors for Hopper's copy engine: what a tensor map says, and the driver's form of it.
+
+A kernel takes a map as 128 bytes of its arguments, 64-byte aligned. On a GPU they are the driver's,
+whose form is secret; the emulator has a form of its own, made from the same description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from moedsl.ir.core import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAP_BYTES = 128
+MAP_ALIGNMENT = 64
+
+_MOST_DIMENSIONS = 5
+_MOST_EXTENT = 2**32
+_MOST_STRIDE = 2**40
+_MOST_BOX = 256
+_MOST_STEP = 8
+_UNIT = 16
+"""Bytes that addresses, strides and rows of a box are multiples of."""
+
+
+class TensorSwizzle(IntEnum):
+    """Bytes of the rows whose 16-byte chunks are permuted by the row's number; 0 for none."""
+
+    NONE = 0
+    B32 = 32
+    B64 = 64
+    B128 = 128
+
+
+class TensorFill(Enum):
+    """What loads where the tensor has no elements."""
+
+    ZEROS = "zeros"
+    NAN = "nan"
+
+
+class Promotion(IntEnum):
+    """Bytes that the second cache level fetches at a time."""
+
+    NONE = 0
+    B64 = 64
+    B128 = 128
+    B256 = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMap:
+    """A tensor in global memory and the box of it that one instruction copies.
+
+    Dimensions start with the innermost, whose elements are neighbours. ``strides`` are bytes, of
+    all dimensions but the innermost. The box spans ``box`` elements of each dimension, of which
+    every ``steps``-th one is copied (not so in the innermost dimension, whose step has no effect);
+    its elements lie densely in shared memory. Layouts with interleaved channels are for images and
+    not offered.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    box: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    swizzle: TensorSwizzle = TensorSwizzle.NONE
+    fill: TensorFill = TensorFill.ZEROS
+    promotion: Promotion = Promotion.B256
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def all_steps(self) -> tuple[int, ...]:
+        """The steps; 1 in every dimension if none were given."""
+        return self.steps or (1,) * self.rank
+
+    @property
+    def box_bytes(self) -> int:
+        """Bytes of a whole box in shared memory, also what an mbarrier has to expect."""
+        count = self.box[0]
+        for extent, step in zip(self.box[1:], self.all_steps[1:], strict=True):
+            count *= -(-extent // step)
+        return count * self.dtype.bytes
+
+    def obstacle(self, address: int = 0) -> str | None:
+        """Why the copy engine cannot take this tensor at ``address``, or None if it can."""
+        return next(chain(self._shape_obstacles(), self._box_obstacles(address)), None)
+
+    def _shape_obstacles(self) -> Iterator[str]:
+        rank = self.rank
+        if not 1 <= rank <= _MOST_DIMENSIONS:
+            yield f"{rank} dimensions; it takes 1 to {_MOST_DIMENSIONS}"
+        if len(self.strides) != rank - 1 or len(self.box) != rank or len(self.all_steps) != rank:
+            yield "shape, strides, box and steps do not have the same number of dimensions"
+        for extent in self.shape:
+            if not 1 <= extent <= _MOST_EXTENT:
+                yield f"an extent of {extent}; it takes 1 to 2^32"
+        for stride in self.strides:
+            if stride % _UNIT or not 0 <= stride < _MOST_STRIDE:
+                yield f"a stride of {stride} bytes; it takes multiples of {_UNIT} below 2^40"
+
+    def _box_obstacles(self, address: int) -> Iterator[str]:
+        for extent in self.box:
+            if not 1 <= extent <= _MOST_BOX:
+                yield f"a box of {extent} elements; it takes 1 to {_MOST_BOX}"
+        for step in self.all_steps:
+            if not 1 <= step <= _MOST_STEP:
+                yield f"a step of {step}; it takes 1 to {_MOST_STEP}"
+        row = self.box[0] * self.dtype.bytes
+        if row % _UNIT:
+            yield f"rows of {row} bytes in the box; it takes multiples of {_UNIT}"
+        if self.swizzle and row > self.swizzle:
+            yield f"rows of {row} bytes in the box, wider than the swizzle of {self.swizzle}"
+        if self.fill is TensorFill.NAN and self.dtype is DType.I32:
+            yield "integers to be filled with NaN"
+        if address % _UNIT:
+            yield f"address {address:#x}; it takes multiples of {_UNIT}"
+
+
+def encode(description: TensorMap, address: int) -> bytes:
+    """The driver's map of the tensor at ``address``; RuntimeError with the driver's reason."""
+    from moedsl.backends.cuda.driver import check, driver
+
+    cuda = driver()
+    types = cuda.CUtensorMapDataType
+    dtypes = {
+        DType.BF16: types.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        DType.F16: types.CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        DType.F32: types.CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        DType.I32: types.CU_TENSOR_MAP_DATA_TYPE_INT32,
+    }
+    swizzle = f"CU_TENSOR_MAP_SWIZZLE_{_named(description.swizzle, 'B')}"
+    promotion = f"CU_TENSOR_MAP_L2_PROMOTION_{_named(description.promotion, 'L2_B')}"
+    fills = cuda.CUtensorMapFloatOOBfill
+    encoded: Any = check(
+        cuda.cuTensorMapEncodeTiled(
+            dtypes[description.dtype],
+            description.rank,
+            address,
+            [cuda.cuuint64_t(extent) for extent in description.shape],
+            [cuda.cuuint64_t(stride) for stride in description.strides],
+            [cuda.cuuint32_t(extent) for extent in description.box],
+            [cuda.cuuint32_t(step) for step in description.all_steps],
+            cuda.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            getattr(cuda.CUtensorMapSwizzle, swizzle),
+            getattr(cuda.CUtensorMapL2promotion, promotion),
+            fills.CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA
+            if description.fill is TensorFill.NAN
+            else fills.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
+    return b"".join(int(word).to_bytes(8, "little") for word in encoded.opaque)
+
+
+def _named(size: IntEnum, unit: str) -> str:
+    """As the driver's enumerations end: ``NONE``, ``128B``, ``L2_128B``."""
+    if not size:
+        return "NONE"
+    return f"{unit.removesuffix('B')}{int(size)}B"
