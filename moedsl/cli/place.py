@@ -33,8 +33,8 @@ class Place(Protocol):
     def fetch(self, arguments: Arguments) -> None:
         """Wait, and bring what the call left of its arguments back into ``arguments``."""
 
-    def seconds(self, launch: Callable[[], None]) -> float:
-        """Median time of ``launch``, which has run before."""
+    def seconds(self, launch: Callable[[], None], first: float) -> float:
+        """Median time of ``launch``, which has run before, in ``first`` seconds of wall time."""
 
 
 class Host:
@@ -47,9 +47,9 @@ class Host:
     def fetch(self, arguments: Arguments) -> None:
         """They are there."""
 
-    def seconds(self, launch: Callable[[], None]) -> float:
-        """Median of a few runs, of one if it takes long."""
-        taken: list[float] = []
+    def seconds(self, launch: Callable[[], None], first: float) -> float:
+        """Median of a few runs, the first among them; of that one alone if it took long."""
+        taken = [first]
         while len(taken) < 5 and sum(taken) < MOST_SECONDS:
             began = time.perf_counter()
             launch()
@@ -88,16 +88,18 @@ class Gpu:
         return Call(views, offs, arguments.sizes, int(self._stream.handle))
 
     def fetch(self, arguments: Arguments) -> None:
-        """Copy the whole memory of every argument back."""
+        """Copy the whole memory of every watched argument back."""
         from cuda.bindings import driver
 
         self._stream.sync()
         for guarded in (*arguments.tensors.values(), arguments.offs):
+            if not guarded.armed:
+                continue
             address = self._mirrors[id(guarded)].address
             memory = guarded.memory
             _check(driver.cuMemcpyDtoH(memory.ctypes.data, address, memory.nbytes))
 
-    def seconds(self, launch: Callable[[], None]) -> float:
+    def seconds(self, launch: Callable[[], None], first: float) -> float:
         """Median over batches of launches, each batch between two events."""
         once = self._batch(launch, 1)
         count = max(1, min(1000, math.ceil(BATCH_SECONDS / max(once, 1e-7))))

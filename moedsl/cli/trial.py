@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SAMPLED_ROWS = 64
 """Random rows that a sampled check looks at, besides the first and last of every tile."""
+
+LONG_SECONDS = 15
+"""A launch that took longer is not repeated for another test."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def try_kernel(
     check: str,
     step: Callable[[str], None],
 ) -> Trial:
-    """Run ``executable`` once for each test, then time it.
+    """Run ``executable`` once for each test, for one test only if that takes long; and time it.
 
     ``check`` is full, sample or none; ``step`` is told what is being done.
     """
@@ -59,13 +63,15 @@ def try_kernel(
     trespasses: list[str] = []
     for number, mode in enumerate(data.modes if check != "none" else data.modes[:1]):
         step(f"drawing data for the {mode} test")
-        arguments = _arguments(kernel, data, mode)
+        arguments = _arguments(kernel, data, mode, watch_inputs=check == "full")
         call = place.put(arguments)
         step("compiling" if number == 0 else "running")
         executable.prepare(call)
         step("running")
+        began = time.perf_counter()
         executable.launch(call)
         place.fetch(arguments)
+        wall = time.perf_counter() - began
         if trespass := arguments.trespass():
             trespasses.append(trespass)
         if check != "none":
@@ -74,7 +80,9 @@ def try_kernel(
         if number == 0:
             outputs = {name: array.copy() for name, array in arguments.outputs.items()}
             step("timing")
-            seconds = place.seconds(_launcher(kernel, executable, call))
+            seconds = place.seconds(_launcher(kernel, executable, call), wall)
+        if wall > LONG_SECONDS:
+            break
     step("")
     return Trial(seconds, tuple(verdicts), tuple(trespasses), outputs)
 
@@ -108,8 +116,10 @@ def _verify(
     )
 
 
-def _arguments(kernel: MoeKernel, data: Data, mode: Mode) -> Arguments:
-    arguments = make_inputs(kernel, data.rows, data.sizes, mode, data.seed)
+def _arguments(kernel: MoeKernel, data: Data, mode: Mode, *, watch_inputs: bool) -> Arguments:
+    arguments = make_inputs(
+        kernel, data.rows, data.sizes, mode, data.seed, watch_inputs=watch_inputs
+    )
     for name, array in data.given.items():
         guarded = arguments.tensors[name]
         guarded.array[...] = fitting(name, array, guarded.shape)
