@@ -60,12 +60,16 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """CTAs to launch, how many of them exist at a time, their threads and shared memory."""
+    """CTAs to launch, how many of them exist at a time, their threads and shared memory.
+
+    ``cluster`` consecutive CTAs are a cluster; ``blocks`` is a multiple of it.
+    """
 
     blocks: int
     threads: int
     shared_bytes: int = 0
     resident: int = 4
+    cluster: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def _request(
     numbers = {buffer.name: number for number, buffer in enumerate(launch.buffers)}
     lines = [
         f"kernel {library}",
-        f"launch {grid.blocks} {grid.resident} {grid.threads} {grid.shared_bytes}",
+        f"launch {grid.blocks} {grid.resident} {grid.threads} {grid.shared_bytes} {grid.cluster}",
         f"policy {policy.order} {policy.arrival} {policy.seed}",
         f"races {int(options.races)}",
         f"timeout {options.timeout}",

@@ -51,6 +51,17 @@ void emu_barrier_arrive(unsigned barrier, unsigned threads, int line);
 // Warp collectives. Every lane of the warp must take part.
 enum EmuShuffle { EMU_SHUFFLE_INDEX, EMU_SHUFFLE_UP, EMU_SHUFFLE_DOWN, EMU_SHUFFLE_XOR };
 enum EmuVote { EMU_VOTE_ANY, EMU_VOTE_ALL, EMU_VOTE_BALLOT };
+// What cuTensorMapEncodeTiled is told. Strides are in bytes, of dimensions 1 and up; dimension 0 is
+// innermost. Swizzles are spans in bytes: 0, 32, 64 or 128.
+struct EmuTensorMap {
+  unsigned long long address;
+  unsigned long long strides[4];
+  unsigned extents[5];
+  unsigned short box[5];
+  unsigned char steps[5];
+  unsigned char rank, element_bytes, swizzle, fill_nan;
+};
+
 enum EmuMma { EMU_MMA_BF16, EMU_MMA_F16, EMU_MMA_TF32 };
 
 void emu_warp_sync(unsigned mask, int line);
@@ -65,6 +76,52 @@ void emu_stmatrix(const unsigned* registers, unsigned matrices, int transposed, 
                   int line);
 // d += a b on a 16x8 tile, k = 16 (bf16, f16) or 8 (tf32); fragments as the PTX ISA lays them out.
 void emu_mma(EmuMma kind, float* d, const unsigned* a, const unsigned* b, int line);
+
+// mbarriers: 8 bytes of shared memory. `cta` is a rank of the cluster.
+void emu_mbarrier_init(unsigned address, unsigned count, int line);
+void emu_mbarrier_expect(unsigned address, unsigned bytes, int line);
+void emu_mbarrier_arrive(unsigned address, unsigned cta, int line);
+// Blocks until the phase of this parity is complete.
+void emu_mbarrier_wait(unsigned address, unsigned parity, int line);
+void emu_fence_mbarrier_init(int line);
+void emu_fence_proxy_async(int line);
+
+// Bulk copies. Loads count their bytes off an mbarrier, stores belong to groups of their thread.
+// `map` is an EmuTensorMap, `ctas` the mask of ranks that receive, 0 for the own block only.
+void emu_tensor_load(unsigned to, const void* map, unsigned barrier, const int* at, unsigned rank,
+                     unsigned ctas, int line);
+void emu_tensor_store(const void* map, unsigned from, const int* at, unsigned rank, int line);
+void emu_bulk_load(unsigned to, const void* from, unsigned bytes, unsigned barrier, int line);
+void emu_bulk_store(void* to, unsigned from, unsigned bytes, int line);
+void emu_bulk_commit(int line);
+// `read` waits only until shared memory has been read.
+void emu_bulk_wait(unsigned pending_groups, int read, int line);
+
+// wgmma.mma_async.m64nNk16 (bf16, f16) and k8 (tf32): d = a b + (accumulate ? d : 0). Without
+// `a_registers` a comes from shared memory; operands are given by descriptors.
+struct EmuWgmma {
+  EmuMma kind;
+  unsigned n;
+  int accumulate, a_transposed, b_transposed;
+  unsigned long long a, b;
+  const unsigned* a_registers;
+};
+void emu_wgmma(const EmuWgmma* operation, float* d, int line);
+void emu_wgmma_fence(int line);
+void emu_wgmma_commit(int line);
+void emu_wgmma_wait(unsigned pending_groups, int line);
+
+// Clusters of blocks.
+unsigned emu_cluster_rank();
+unsigned emu_cluster_size();
+void emu_cluster_arrive(int line);
+void emu_cluster_wait(int line);
+// Reads and writes in the shared memory of another block of the cluster.
+void emu_cluster_read(unsigned cta, unsigned address, void* to, unsigned bytes, int line);
+void emu_cluster_write(unsigned cta, unsigned address, const void* from, unsigned bytes, int line);
+
+// setmaxnreg: gives registers back, or takes more and blocks until there are some.
+void emu_set_registers(unsigned count, int increase, int line);
 
 // Stops the launch: a check inside the kernel's own code failed.
 [[noreturn]] void emu_fail(const char* kind, const char* message, int line);

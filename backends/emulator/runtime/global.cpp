@@ -116,6 +116,15 @@ static void expect_written(Buffer& buffer, const void* at, unsigned bytes, int l
 static bool acquires(EmuOrder order) { return order == EMU_ACQUIRE || order == EMU_ACQ_REL; }
 static bool releases(EmuOrder order) { return order == EMU_RELEASE || order == EMU_ACQ_REL; }
 
+void check_bulk_write(void* to, unsigned bytes, int line) {
+  Buffer& buffer = find_buffer(to, bytes, line, "stores");
+  if (!buffer.writable) {
+    fail_here("read_only", line, text("writes to `%s`, an input", buffer.name.c_str()));
+  }
+  mark_written(buffer, to, bytes, true, line);
+  check_race(buffer, offset_in(buffer, to), bytes, Access::write, line);
+}
+
 template <class T>
 static T as(unsigned bits) {
   T value;

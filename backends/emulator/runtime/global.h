@@ -27,6 +27,9 @@ std::vector<Buffer>& buffers();
 // The buffer that holds [at, at + bytes); fails, naming the nearest, if there is none.
 Buffer& find_buffer(const void* at, std::size_t bytes, int line, const char* verb);
 
+// Checks a write to come by a bulk store of the current thread.
+void check_bulk_write(void* to, unsigned bytes, int line);
+
 // Wakes the threads that wait for the flag at `at`.
 void flag_changed(const void* at);
 

@@ -87,7 +87,8 @@ static Request read_request(std::istream& in) {
       std::getline(words >> std::ws, request.kernel);
     } else if (key == "launch") {
       Launch& launch = request.launch;
-      words >> launch.blocks >> launch.resident >> launch.threads >> launch.shared_bytes;
+      words >> launch.blocks >> launch.resident >> launch.threads >> launch.shared_bytes >>
+          launch.cluster;
     } else if (key == "policy") {
       read_policy(words);
     } else if (key == "races") {
@@ -136,6 +137,11 @@ static void load(Request& request) {
               request.arguments.size()));
   }
   set_kernel_library(entry);
+  if (request.launch.blocks % request.launch.cluster) {
+    fail("arguments", 0,
+         text("%u blocks do not make whole clusters of %u", request.launch.blocks,
+              request.launch.cluster));
+  }
   request.launch.entry = reinterpret_cast<void (*)(const void*)>(entry);
   request.launch.arguments = request.arguments.data();
 }

@@ -1,10 +1,8 @@
 // mma.sync.aligned.m16n8k16 (bf16, f16) and m16n8k8 (tf32), fragments as the PTX ISA lays them
 // out: lane l has row group l / 4 and column group l % 4.
 
-#include <cstdint>
-#include <cstring>
-
 #include "abi.h"
+#include "numbers.h"
 #include "scheduler.h"
 #include "warp.h"
 
@@ -17,32 +15,6 @@ struct MmaFrame {
   const unsigned *a, *b;
   EmuMma kind;
 };
-
-static float from_bits(std::uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-static float from_half(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;
-  const std::uint32_t exponent = bits >> 10 & 31, fraction = bits & 1023;
-  if (exponent == 31) return from_bits(sign | 0x7f800000 | fraction << 13);
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-static float widen(EmuMma kind, unsigned word, unsigned element) {
-  switch (kind) {
-    case EMU_MMA_BF16: return from_bits(word >> 16 * element << 16);
-    case EMU_MMA_F16: return from_half(static_cast<std::uint16_t>(word >> 16 * element));
-    case EMU_MMA_TF32: return from_bits(word & 0xffffe000);  // the low 13 bits are not looked at
-  }
-  return 0;
-}
 
 static void run_mma(void* const* frames, unsigned) {
   const EmuMma kind = static_cast<MmaFrame*>(frames[0])->kind;

@@ -52,12 +52,15 @@ unsigned copy_agent(const Thread& thread) {
   return static_cast<unsigned>(thread.block->threads.size()) + thread.index;
 }
 
-unsigned agent_count(const Block& block) { return 2 * static_cast<unsigned>(block.threads.size()); }
+unsigned new_agent(Block& block, const std::string& name) {
+  block.agents.push_back(name);
+  return static_cast<unsigned>(2 * block.threads.size() + block.agents.size()) - 1;
+}
 
 void start_time(Thread& thread) {
   if (!races_on) return;
   thread.time = std::make_unique<Time>();
-  thread.time->known.own.resize(agent_count(*thread.block));
+  thread.time->known.own.resize(2 * thread.block->threads.size());
   tick(thread);
 }
 
@@ -69,11 +72,15 @@ Event now(const Thread& thread) {
   return {thread.block->index, thread.index, thread.time->known.own[thread.index]};
 }
 
+static void join(Time& time, const Time& more) {
+  time.known.join(more.known);
+  time.fenced.join(more.fenced);
+  time.observed.join(more.observed);
+  time.proxied.join(more.proxied);
+}
+
 void join(Time& meeting, const Thread& thread) {
-  if (!races_on) return;
-  meeting.known.join(thread.time->known);
-  meeting.fenced.join(thread.time->fenced);
-  meeting.observed.join(thread.time->observed);
+  if (races_on) join(meeting, *thread.time);
 }
 
 void leave_with(const Time& meeting, Thread& thread) {
@@ -84,10 +91,25 @@ void leave_with(const Time& meeting, Thread& thread) {
   tick(thread);
 }
 
-void know_copies(Thread& thread, std::uint32_t copies) {
+void know(Knowledge& knowledge, unsigned agent, std::uint32_t clock) {
   if (!races_on) return;
-  std::uint32_t& known = thread.time->known.own[copy_agent(thread)];
-  known = std::max(known, copies);
+  Clocks& clocks = knowledge.own;
+  if (clocks.size() <= agent) clocks.resize(agent + 1);
+  clocks[agent] = std::max(clocks[agent], clock);
+}
+
+void know(Thread& thread, unsigned agent, std::uint32_t clock) {
+  if (races_on) know(thread.time->known, agent, clock);
+}
+
+void learn(Thread& thread, const Time& brought) {
+  if (races_on) join(*thread.time, brought);
+}
+
+void order_proxy_fence(Thread& thread) {
+  if (!races_on) return;
+  thread.time->proxied.join(thread.time->known);
+  tick(thread);
 }
 
 void order_fence(Thread& thread) {
@@ -114,6 +136,16 @@ static Knowledge from_inside(const Knowledge& knowledge, std::uint32_t block) {
   auto others = std::make_shared<Others>(*knowledge.others);
   others->erase(block);
   return {*own->second, std::move(others)};
+}
+
+void join_from(Time& meeting, const Thread& thread, const Block& block) {
+  if (!races_on) return;
+  if (&block == thread.block) return join(meeting, thread);
+  const auto seen = [&](const Knowledge& knowledge) {
+    return from_inside(from_outside(knowledge, thread.block->index), block.index);
+  };
+  const Time& time = *thread.time;
+  join(meeting, Time{seen(time.known), seen(time.fenced), seen(time.observed), seen(time.proxied)});
 }
 
 void order_flag_load(Thread& thread, const void* flag, bool acquire) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace emu {
@@ -43,17 +44,19 @@ struct Knowledge {
 };
 
 // A thread's position in time. `fenced` is what it knew at its last fence, which is what relaxed
-// operations on flags pass on; `observed` is what they brought, which counts after the next fence.
-// Barriers pass on all three, so that a fence may stand on either side of one.
+// operations on flags pass on; `observed` is what they brought, which counts after the next fence;
+// `proxied` is what the async proxy was told by fence.proxy.async. Barriers pass on all of them, so
+// that a fence may stand on either side of one.
 struct Time {
-  Knowledge known, fenced, observed;
+  Knowledge known, fenced, observed, proxied;
 };
 
 // Whether accesses are ordered at all, as the request asks.
 extern bool races_on;
 
 unsigned copy_agent(const Thread& thread);
-unsigned agent_count(const Block& block);
+// A new agent of the block, for something that acts on its own.
+unsigned new_agent(Block& block, const std::string& name);
 void start_time(Thread& thread);
 
 // One more event of the thread: what it does from here on is not known to those it has met so far.
@@ -63,12 +66,18 @@ Event now(const Thread& thread);
 // Threads meet: all of them know what each of them knew. Between `join` and `leave_with` a thread
 // only waits.
 void join(Time& meeting, const Thread& thread);
+// The same where the meeting is one of another block.
+void join_from(Time& meeting, const Thread& thread, const Block& block);
 void leave_with(const Time& meeting, Thread& thread);
 
-// Of the thread's copies, those up to number `copies` have landed.
-void know_copies(Thread& thread, std::uint32_t copies);
+// The thread learns that events of an agent of its block have happened, up to `clock`.
+void know(Thread& thread, unsigned agent, std::uint32_t clock);
+void know(Knowledge& knowledge, unsigned agent, std::uint32_t clock);
+// The thread learns what `brought` holds.
+void learn(Thread& thread, const Time& brought);
 
 void order_fence(Thread& thread);
+void order_proxy_fence(Thread& thread);
 // An atomic operation on, a load and a store of the flag at `flag`. A store ends what earlier
 // stores have released, an atomic operation carries it on.
 void order_atomic(Thread& thread, const void* flag, bool acquire, bool release);

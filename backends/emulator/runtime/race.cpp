@@ -31,7 +31,10 @@ static std::string who(const Event& event) {
     if (block->index != event.block) continue;
     const auto threads = static_cast<unsigned>(block->threads.size());
     if (event.agent < threads) return describe(*block, event.agent);
-    return "an asynchronous copy of " + describe(*block, event.agent - threads);
+    if (event.agent < 2 * threads) {
+      return "an asynchronous copy of " + describe(*block, event.agent - threads);
+    }
+    return text("%s of block %u", block->agents[event.agent - 2 * threads].c_str(), event.block);
   }
   return text("block %u, which has ended", event.block);
 }
@@ -70,6 +73,7 @@ static void remember(const Event& event, Access access, int line) {
 static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
   constexpr std::size_t few = 6;
   if (cell.many) {
+    if (cell.many->size() <= event.agent) cell.many->resize(event.agent + 1);
     (*cell.many)[event.agent] = event.clock;
     return;
   }
@@ -107,6 +111,18 @@ static Event unordered_read(const Cell& cell, const Knowledge& known, std::uint3
   return {};
 }
 
+// The async proxy sees a generic write only if it was told of it.
+static void check_proxy(const Cell& cell, unsigned at, int line) {
+  const auto generic_agents = static_cast<std::uint32_t>(2 * current->block->threads.size());
+  const Event& written = cell.written;
+  if (!written.clock || written.agent >= generic_agents) return;
+  if (current->time->proxied.includes(written, current->block->index)) return;
+  fail_here("race", line,
+            text("the async proxy reaches byte %u of shared memory, and no fence.proxy.async has "
+                 "shown it what %s has written there",
+                 at, who(written).c_str()));
+}
+
 template <class MakePlace>
 static void check_cell(Cell& cell, const Event& event, Access access, int line,
                        MakePlace make_place) {
@@ -116,7 +132,7 @@ static void check_cell(Cell& cell, const Event& event, Access access, int line,
     report(make_place(), access, cell.written, Access::write, line);
   }
   if (access == Access::read) {
-    if (!cell.many || cell.read.front().block == block) add_read(cell, event, known);
+    if (!cell.many || cell.read.front().block == event.block) add_read(cell, event, known);
     return;
   }
   if (const Event read = unordered_read(cell, known, block); read.clock) {
@@ -128,12 +144,13 @@ static void check_cell(Cell& cell, const Event& event, Access access, int line,
 }
 
 static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, const Event& event,
-                               Access access, int line) {
+                               Access access, int line, bool async_proxy = false) {
   if (watch.on && watch.shared && watch.number == block.index && watch.offset >= offset &&
       watch.offset < offset + bytes) {
     remember(event, access, line);
   }
   for (unsigned i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
+    if (async_proxy) check_proxy(block.shared.cells[i], i * granule_bytes, line);
     check_cell(block.shared.cells[i], event, access, line, [&] {
       const unsigned at = i * granule_bytes;
       return Place{true, block.index, at, text("byte %u of shared memory", at)};
@@ -150,6 +167,12 @@ void check_copy_race(Block& block, unsigned offset, unsigned bytes, std::uint32_
   if (!races_on) return;
   const Event event{block.index, copy_agent(*current), number};
   check_shared_cells(block, offset, bytes, event, Access::write, line);
+}
+
+void check_async_race(Block& block, unsigned offset, unsigned bytes, const Event& event,
+                      Access access, int line) {
+  if (!races_on) return;
+  check_shared_cells(block, offset, bytes, event, access, line, true);
 }
 
 void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access access, int line) {

@@ -43,6 +43,10 @@ class Cells {
 void check_race(Block& block, unsigned offset, unsigned bytes, Access access, int line);
 // A write by the `number`-th asynchronous copy of the current thread, at some time from here on.
 void check_copy_race(Block& block, unsigned offset, unsigned bytes, std::uint32_t number, int line);
+// An access by an agent of the async proxy, of which the current thread is the issuer: it happens as
+// `event`, at some time from here on, and sees generic writes only behind a proxy fence.
+void check_async_race(Block& block, unsigned offset, unsigned bytes, const Event& event,
+                      Access access, int line);
 // The same for a buffer.
 void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access access, int line);
 

@@ -1,5 +1,6 @@
 #include "scheduler.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -104,9 +105,22 @@ void maybe_yield() {
 }
 
 static void retire(Thread& self) {
+  const Gathering& gathering = self.block->warps[self.index / warp_size].gathering;
+  if (gathering.arrived && gathering.mask >> self.index % warp_size & 1) {
+    fail_here("divergence", gathering.line,
+              text("a lane ends while others wait for it in %s", gathering.what), places());
+  }
   if (self.copies.open()) {
     fail_here("unfinished", self.copies.last_line(),
               "a thread ends before it has waited for its asynchronous copies");
+  }
+  if (self.bulk.unfinished()) {
+    fail_here("unfinished", self.bulk.line,
+              "a thread ends before it has waited for its bulk stores");
+  }
+  if (!self.wgmma.accumulators.empty()) {
+    fail_here("unfinished", self.wgmma.accumulators.front().line,
+              "a thread ends before it has waited for its wgmma operations");
   }
   self.state = State::done;
   Block& block = *self.block;
@@ -121,9 +135,20 @@ static void start_thread() {
   retire(*current);
 }
 
-static void start_block(unsigned index) {
+// What a thread may have if the block has the SM to itself.
+static unsigned registers_at_launch(unsigned threads) {
+  constexpr unsigned all = 65536, most = 248, unit = 8;
+  return std::min(most, all / threads / unit * unit);
+}
+
+static void start_block(unsigned index, const std::shared_ptr<Cluster>& cluster) {
   auto block = std::make_unique<Block>();
   block->index = index;
+  block->rank = static_cast<unsigned>(cluster->blocks.size());
+  block->cluster = cluster;
+  cluster->blocks.push_back(block.get());
+  cluster->threads += launch.threads;
+  block->warpgroups.resize((launch.threads + warpgroup_size - 1) / warpgroup_size);
   block->live = launch.threads;
   block->threads.resize(launch.threads);
   block->warps.resize((launch.threads + warp_size - 1) / warp_size);
@@ -134,6 +159,7 @@ static void start_block(unsigned index) {
                    launch.shared_bytes};
     thread.block = block.get();
     thread.index = i;
+    thread.registers = registers_at_launch(launch.threads);
     start_time(thread);
     thread.stack = take_stack();
     prepare(thread.context, thread.stack, stack_bytes, start_thread);
@@ -142,12 +168,19 @@ static void start_block(unsigned index) {
   blocks.push_back(std::move(block));
 }
 
+static void start_cluster(unsigned first) {
+  auto cluster = std::make_shared<Cluster>();
+  for (unsigned i = 0; i < launch.cluster; i++) start_block(first + i, cluster);
+}
+
 static void drop_finished_blocks() {
   for (std::size_t i = 0; i < blocks.size();) {
     if (blocks[i]->live) {
       i++;
       continue;
     }
+    expect_landed(*blocks[i]);
+    blocks[i]->cluster->blocks[blocks[i]->rank] = nullptr;
     for (Thread& thread : blocks[i]->threads) return_stack(thread.stack);
     blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(i));
   }
@@ -174,6 +207,16 @@ std::vector<Note> places() {
     }
     if (done) notes.push_back({0, text("%u threads of block %u have ended", done, block->index)});
   }
+  for (const auto& block : blocks) {
+    for (const auto& [offset, barrier] : block->mbarriers) {
+      if (barrier.waiting.empty()) continue;
+      notes.push_back({barrier.line,
+                       text("phase %u of the mbarrier at byte %u of block %u lacks %u of %u "
+                            "arrivals and %lld bytes",
+                            barrier.phase, offset, block->index, barrier.pending, barrier.count,
+                            barrier.bytes)});
+    }
+  }
   for (const auto& [place, threads] : groups) {
     const auto& [block, line, what, id] = place;
     notes.push_back({line, text("%zu threads of block %u (the first is %u) wait in %s %u",
@@ -189,9 +232,14 @@ void run(const Launch& request) {
   unsigned started = 0;
   for (;;) {
     drop_finished_blocks();
-    while (started < launch.blocks && blocks.size() < launch.resident) start_block(started++);
+    while (started < launch.blocks && (blocks.empty() || blocks.size() < launch.resident)) {
+      start_cluster(started);
+      started += launch.cluster;
+    }
     if (blocks.empty()) return;
+    if (policy.order == Order::random && random_below(4) == 0) land_one();
     Thread* next = take_ready();
+    if (!next && land_one()) continue;
     if (!next) {
       const auto notes = places();
       fail("deadlock", notes.back().line, "no thread can go on", notes);

@@ -2,13 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "abi.h"
+#include "async.h"
 #include "fiber.h"
 #include "order.h"
 #include "shared.h"
+#include "wgmma.h"
 
 namespace emu {
 
@@ -46,6 +50,10 @@ struct Thread {
   State state = State::ready;
   Waiting waiting;
   CopyGroups copies;
+  BulkGroups bulk;
+  WgmmaPosition wgmma;
+  unsigned registers = 0;
+  std::uint32_t cluster_phase = 0;  // of the cluster's barrier, to wait for; 0 if not arrived
   std::unique_ptr<Time> time;
 };
 
@@ -72,8 +80,23 @@ struct Barrier {
   Time meeting;
 };
 
+// Blocks that run together. `gathering` and `completed` hold a time for each of them.
+struct Cluster {
+  std::vector<Block*> blocks;  // by rank; null once a block has ended
+  unsigned threads = 0, arrived = 0;
+  std::uint32_t phase = 0;
+  std::vector<Time> gathering, completed;
+  std::vector<Thread*> waiting;
+};
+
 struct Block {
-  unsigned index = 0, live = 0;
+  unsigned index = 0, live = 0, rank = 0;
+  std::shared_ptr<Cluster> cluster;
+  std::vector<std::string> agents;  // behind those of threads and of their copies
+  std::map<unsigned, MBarrier> mbarriers;  // by offset
+  std::vector<Warpgroup> warpgroups;
+  unsigned free_registers = 0;
+  std::vector<Thread*> register_waiters;
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   Barrier barriers[named_barriers];
@@ -97,7 +120,7 @@ unsigned random_below(unsigned bound);
 bool arrives_at_once();
 
 struct Launch {
-  unsigned blocks = 1, resident = 1, threads = 32, shared_bytes = 0;
+  unsigned blocks = 1, resident = 1, threads = 32, shared_bytes = 0, cluster = 1;
   void (*entry)(const void* arguments) = nullptr;
   const void* arguments = nullptr;
 };

@@ -89,11 +89,15 @@ static std::vector<Note> who_copies(const Block& block, unsigned offset) {
                                 &thread == current ? "" : " (or nobody waited for it)")}};
     }
   }
+  if (const Operation* operation = find_operation(block, offset)) {
+    return {{operation->line, "the bulk copy issued here is under way to it"}};
+  }
   return {};
 }
 
-static void expect_content(unsigned offset, unsigned bytes, bool reading, int line) {
-  const SharedMemory& shared = current->block->shared;
+static void expect_content(const Block& block, unsigned offset, unsigned bytes, bool reading,
+                           int line) {
+  const SharedMemory& shared = block.shared;
   const unsigned first = offset / granule_bytes;
   const unsigned last = (offset + bytes - 1) / granule_bytes;
   for (unsigned i = first; i <= last; i++) {
@@ -102,7 +106,7 @@ static void expect_content(unsigned offset, unsigned bytes, bool reading, int li
       fail_here("in_flight", line,
                 text("%s byte %u of shared memory while an asynchronous copy is under way to it",
                      reading ? "reads" : "writes", i * granule_bytes),
-                who_copies(*current->block, i * granule_bytes));
+                who_copies(block, i * granule_bytes));
     }
     if (reading && content == Content::undefined) {
       fail_here("undefined", line,
@@ -112,22 +116,33 @@ static void expect_content(unsigned offset, unsigned bytes, bool reading, int li
   }
 }
 
+void expect_idle(const Block& block, unsigned offset, unsigned bytes, int line) {
+  expect_content(block, offset, bytes, false, line);
+}
+
 static unsigned alignment_of(unsigned bytes) { return bytes < 16 ? bytes : 16; }
 
-void read_shared(unsigned address, void* to, unsigned bytes, int line) {
+void read_shared(Block& block, unsigned address, void* to, unsigned bytes, int line) {
   const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "reads");
-  expect_content(offset, bytes, true, line);
-  check_race(*current->block, offset, bytes, Access::read, line);
-  std::memcpy(to, current->block->shared.data + offset, bytes);
+  expect_content(block, offset, bytes, true, line);
+  check_race(block, offset, bytes, Access::read, line);
+  std::memcpy(to, block.shared.data + offset, bytes);
+}
+
+void write_shared(Block& block, unsigned address, const void* from, unsigned bytes, int line) {
+  const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "writes");
+  expect_content(block, offset, bytes, false, line);
+  check_race(block, offset, bytes, Access::write, line);
+  std::memcpy(block.shared.data + offset, from, bytes);
+  block.shared.set(offset, bytes, Content::defined);
+}
+
+void read_shared(unsigned address, void* to, unsigned bytes, int line) {
+  read_shared(*current->block, address, to, bytes, line);
 }
 
 void write_shared(unsigned address, const void* from, unsigned bytes, int line) {
-  const unsigned offset = check_shared(address, bytes, alignment_of(bytes), line, "writes");
-  expect_content(offset, bytes, false, line);
-  check_race(*current->block, offset, bytes, Access::write, line);
-  SharedMemory& shared = current->block->shared;
-  std::memcpy(shared.data + offset, from, bytes);
-  shared.set(offset, bytes, Content::defined);
+  write_shared(*current->block, address, from, bytes, line);
 }
 
 }  // namespace emu
@@ -160,7 +175,7 @@ void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned sour
     }
     emu_global_read(from, copy.source, source_bytes, line);
   }
-  expect_content(offset, bytes, false, line);
+  expect_content(*current->block, offset, bytes, false, line);
   check_copy_race(*current->block, offset, bytes, copy.number, line);
   SharedMemory& shared = current->block->shared;
   shared.poison(offset, bytes);
@@ -172,6 +187,7 @@ void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned sour
 void emu_copy_commit(int) { current->copies.commit(); }
 
 void emu_copy_wait(unsigned pending_groups, int) {
-  know_copies(*current, current->copies.wait(current->block->shared, pending_groups));
+  const std::uint32_t landed = current->copies.wait(current->block->shared, pending_groups);
+  know(*current, copy_agent(*current), landed);
 }
 }

@@ -8,6 +8,7 @@
 
 namespace emu {
 
+struct Block;
 struct Thread;
 
 constexpr unsigned granule_bytes = 2;
@@ -61,7 +62,12 @@ class CopyGroups {
 // Bounds, alignment and content of an access of the current thread; returns the byte offset.
 unsigned check_shared(unsigned address, unsigned bytes, unsigned alignment, int line,
                       const char* verb);
+// Fails if a copy is under way to any of the bytes.
+void expect_idle(const Block& block, unsigned offset, unsigned bytes, int line);
 void read_shared(unsigned address, void* to, unsigned bytes, int line);
 void write_shared(unsigned address, const void* from, unsigned bytes, int line);
+// The same in the memory of another block of the cluster.
+void read_shared(Block& block, unsigned address, void* to, unsigned bytes, int line);
+void write_shared(Block& block, unsigned address, const void* from, unsigned bytes, int line);
 
 }  // namespace emu
