@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from moedsl.source.parser import parse
@@ -23,13 +22,11 @@ def _plain(part: object) -> object:
     match part:
         case Span(start, end):
             return [start, end]
+        case tuple(_fields=names):
+            return {"node": type(part).__name__} | {
+                name: _plain(getattr(part, name)) for name in names if name != "tokens"
+            }
         case tuple():
             return [_plain(item) for item in part]
-        case _ if is_dataclass(part):
-            return {"node": type(part).__name__} | {
-                field.name: _plain(getattr(part, field.name))
-                for field in fields(part)
-                if field.name != "tokens"
-            }
         case _:
             return part
