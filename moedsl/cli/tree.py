@@ -22,7 +22,7 @@ def _plain(part: object) -> object:
     match part:
         case Span(start, end):
             return [start, end]
-        case tuple(_fields=names):
+        case tuple() if names := getattr(part, "_fields", ()):
             return {"node": type(part).__name__} | {
                 name: _plain(getattr(part, name)) for name in names if name != "tokens"
             }
