@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moedsl.ir.module import Module, ScheduledKernel
-from moedsl.ir.text import print_module
 from moedsl.ir.tile import TileKernel
 from moedsl.ir.verify import verify_module
 from moedsl.lower.build_tile import build_tile
@@ -231,6 +230,8 @@ def print_after(names: Collection[str], write: Callable[[str], object]) -> Obser
 
     def observe(_: int, name: str, module: Module) -> None:
         if "all" in names or name in names:
+            from moedsl.ir.text import print_module
+
             write(f"// IR after {name}\n{print_module(module)}")
 
     return observe
@@ -241,6 +242,8 @@ _runs = count()
 
 def dump_into(folder: Path) -> Observer:
     """An observer that writes ``RUN_kernels_STEP_pass.mir`` files, numbered within the process."""
+    from moedsl.ir.text import print_module
+
     run = next(_runs)
 
     def observe(number: int, name: str, module: Module) -> None:
