@@ -12,7 +12,11 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-PRIMITIVES = ("words", "memory", "async", "convert", "mma")
+PRIMITIVES = (
+    *("words", "memory", "async", "convert", "mma", "hopper_barrier", "hopper_cluster"),
+    *("hopper_bulk", "hopper_tensor", "hopper_warp", "hopper_flags", "hopper_wgmma"),
+    "hopper_wgmma_shapes",
+)
 """Files of the prelude that have two halves: PTX in ``cuda/prelude``, C++ in ``prelude`` here."""
 
 _SECTION = re.compile(r"^// (?:prelude/(\w+)\.cuh|kernel)$")

@@ -1,0 +1,34 @@
+// What a warp of Hopper does together, its share of registers, and launches that overlap.
+#pragma once
+
+#include "hopper_barrier.h"
+
+namespace moe {
+
+MOE_DEVICE bool elect(MOE_LINE) { return emu_elect(0xffffffffu, line) != 0; }
+
+template <int kMatrices>
+MOE_DEVICE void store_matrices(u32 offset, const u32 (&value)[kMatrices], MOE_LINE) {
+    emu_stmatrix(value, kMatrices, 0, shared_address(offset), line);
+}
+
+template <int kMatrices>
+MOE_DEVICE void store_matrices_transposed(u32 offset, const u32 (&value)[kMatrices], MOE_LINE) {
+    emu_stmatrix(value, kMatrices, 1, shared_address(offset), line);
+}
+
+template <int kCount>
+MOE_DEVICE void lower_registers(MOE_LINE) {
+    emu_set_registers(kCount, 0, line);
+}
+
+template <int kCount>
+MOE_DEVICE void raise_registers(MOE_LINE) {
+    emu_set_registers(kCount, 1, line);
+}
+
+// Emulated launches come one after another.
+MOE_DEVICE void wait_for_previous_launch() {}
+MOE_DEVICE void allow_next_launch() {}
+
+}  // namespace moe
