@@ -57,5 +57,5 @@ def find(launch: Launch, policy: Policy, *, races: bool = False, timeout: float 
 
 def marked_line(unit: Unit, mark: str = "BUG") -> int:
     """The line of the unit that carries the comment ``mark``."""
-    (line,) = (i for i, text in enumerate(unit.lines, 1) if f"// {mark}" in text)
+    (line,) = (i for i, text in enumerate(unit.lines, 1) if text.endswith(f"// {mark}"))
     return line

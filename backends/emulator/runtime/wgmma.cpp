@@ -85,10 +85,11 @@ static void open_accumulator(Thread& thread, float* home, unsigned count, int li
   for (unsigned i = 0; i < count; i++) home[i] = std::numeric_limits<float>::quiet_NaN();
 }
 
+// Rows or columns `first` to `end` of an operand.
 struct Operand {
   unsigned long long descriptor;
   bool transposed;
-  unsigned element_bytes, extent;
+  unsigned element_bytes, first, end;
 };
 
 // Calls `visit` with the offset of every 16 bytes of an operand, the first element in them, and
@@ -99,7 +100,7 @@ static void for_chunks(const Operand& operand, Visit visit) {
   const unsigned depth = depth_bytes / operand.element_bytes;
   const unsigned mn_step = operand.transposed ? per_chunk : 1;
   const unsigned k_step = operand.transposed ? 1 : per_chunk;
-  for (unsigned mn = 0; mn < operand.extent; mn += mn_step) {
+  for (unsigned mn = operand.first; mn < operand.end; mn += mn_step) {
     for (unsigned k = 0; k < depth; k += k_step) {
       visit(wgmma_address(operand.descriptor, operand.transposed, operand.element_bytes, mn, k), mn,
             k);
@@ -107,8 +108,7 @@ static void for_chunks(const Operand& operand, Visit visit) {
   }
 }
 
-static void check_operand(const Operand& operand, const Warpgroup& group, std::uint32_t number,
-                          int line) {
+static void check_operand(const Operand& operand, const Event& event, int line) {
   Block& block = *current->block;
   for_chunks(operand, [&](unsigned address, unsigned, unsigned) {
     const unsigned offset = check_shared(address, 16, 16, line, "multiplies");
@@ -120,7 +120,6 @@ static void check_operand(const Operand& operand, const Warpgroup& group, std::u
                      content == Content::undefined ? "which nobody has written"
                                                    : "to which a copy is still under way"));
     }
-    const Event event{block.index, group.agent, number};
     check_async_race(block, offset, 16, event, Access::read, line);
   });
 }
@@ -128,7 +127,7 @@ static void check_operand(const Operand& operand, const Warpgroup& group, std::u
 static std::vector<float> load_operand(const Block& block, const EmuWgmma& what,
                                        const Operand& operand) {
   const unsigned depth = depth_bytes / operand.element_bytes;
-  std::vector<float> values(std::size_t{operand.extent} * depth);
+  std::vector<float> values(std::size_t{operand.end} * depth);
   for_chunks(operand, [&](unsigned address, unsigned mn, unsigned k) {
     const unsigned char* from = block.shared.data + (address - EMU_SHARED_BASE);
     for (unsigned i = 0; i < 16 / operand.element_bytes; i++) {
@@ -165,11 +164,20 @@ static float& sum_of(WgmmaOperation::Lane& lane, unsigned index) {
   return lane.home[index];
 }
 
-static Operand operand_a(const EmuWgmma& what) {
-  return {what.a, what.a_transposed != 0, element_bytes(what.kind), rows};
+static Operand operand_a(const EmuWgmma& what, unsigned first = 0, unsigned end = rows) {
+  return {what.a, what.a_transposed != 0, element_bytes(what.kind), first, end};
 }
 static Operand operand_b(const EmuWgmma& what) {
-  return {what.b, what.b_transposed != 0, element_bytes(what.kind), what.n};
+  return {what.b, what.b_transposed != 0, element_bytes(what.kind), 0, what.n};
+}
+
+// What the current thread's warp reads: its own rows of a, all of b.
+static void check_operands(const EmuWgmma& what, unsigned agent, std::uint32_t group, int line) {
+  constexpr unsigned warp_rows = 16;
+  const unsigned first = current->index % warpgroup_size / warp_size * warp_rows;
+  const Event event{current->block->index, agent, group};
+  if (!what.a_registers) check_operand(operand_a(what, first, first + warp_rows), event, line);
+  check_operand(operand_b(what), event, line);
 }
 
 static void execute(const Block& block, WgmmaOperation& operation) {
@@ -223,9 +231,8 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   Block& block = *thread.block;
   Warpgroup& group = own_warpgroup();
   check_operation(*what, line);
-  if (!group.agent) {
-    group.agent = new_agent(block, text("wgmma of warpgroup %u", thread.index / warpgroup_size));
-  }
+  unsigned& agent = group.agents[thread.index % warpgroup_size / warp_size];
+  if (!agent) agent = new_agent(block, text("wgmma of warp %u", thread.index / warp_size));
   const std::uint64_t at = thread.wgmma.issued++ - group.first;
   if (at == group.operations.size()) {
     group.operations.push_back({*what, line, thread.wgmma.group, 0, false, {}});
@@ -239,15 +246,8 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   lane.home = d;
   if (what->a_registers) std::memcpy(lane.a, what->a_registers, sizeof lane.a);
   // Each warp's first lane vouches for its warp: any of them may lack a wait the others have done.
-  if (thread.index % warp_size == 0 && races_on) {
-    if (!what->a_registers) check_operand(operand_a(*what), group, operation.group, line);
-    check_operand(operand_b(*what), group, operation.group, line);
-  }
+  if (thread.index % warp_size == 0) check_operands(*what, agent, operation.group, line);
   if (++operation.arrived < warpgroup_size) return;
-  if (!races_on) {
-    if (!what->a_registers) check_operand(operand_a(*what), group, operation.group, line);
-    check_operand(operand_b(*what), group, operation.group, line);
-  }
   for (Thread* waiter : group.waiting) make_ready(*waiter);
   group.waiting.clear();
   if (arrives_at_once()) execute_through(block, group, operation.group);
@@ -280,7 +280,8 @@ void emu_wgmma_wait(unsigned pending, int line) {
     accumulators.erase(accumulators.begin() + static_cast<std::ptrdiff_t>(i));
     thread.wgmma.fenced = false;
   }
-  if (last && group.agent) know(thread, group.agent, last);
+  const unsigned agent = group.agents[thread.index % warpgroup_size / warp_size];
+  if (last && agent) know(thread, agent, last);
   forget_done(group);
   maybe_yield();
 }

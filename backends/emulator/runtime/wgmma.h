@@ -42,7 +42,7 @@ struct WgmmaOperation {
 struct Warpgroup {
   std::deque<WgmmaOperation> operations;
   std::uint64_t first = 0;
-  unsigned agent = 0;
+  unsigned agents[warpgroup_size / 32] = {};  // by warp: each finishes its part by itself
   std::vector<Thread*> waiting;
 };
 
