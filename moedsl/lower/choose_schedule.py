@@ -34,6 +34,7 @@ _TAILS_OF_SEVERAL = (64, 32)
 """For kernels with several sums: every height is compiled, and theirs take longer."""
 _TAILS_SWAPPED = (128, 64, 32, 24, 16, 8)
 _MOST_TAILS = 4
+_MOST_STAGES = 8
 _RESIDENT_CTAS = 256
 """CTAs to feed; with fewer tiles the depth is split."""
 _LEAST_STEPS = 8
@@ -150,7 +151,7 @@ def _attempts(
     rows: int | None,
 ) -> Iterator[Schedule]:
     """``proposal`` with what is given, from the most stages to the fewest."""
-    most, fewest = proposal.stages
+    most, fewest = _stages(kernel, proposal, given)
     for stages in range(most, fewest - 1, -1):
         proposed = Schedule(
             tile=_shape(kernel, proposal),
@@ -167,6 +168,14 @@ def _attempts(
         yield schedule
         if "stages" in given:
             return
+
+
+def _stages(kernel: MoeKernel, proposal: Proposal, given: Mapping[str, Any]) -> tuple[int, int]:
+    """Most and fewest stages to try: more of them where the given depth makes them shallower."""
+    most, fewest = proposal.stages
+    proposed = proposal.depth_bytes // element_bytes(kernel.signature.compute)
+    most = min(_MOST_STAGES, max(2, most * proposed // max(1, given.get("tile.depth", proposed))))
+    return most, min(fewest, most)
 
 
 def _shape(kernel: MoeKernel, proposal: Proposal) -> TileShape:

@@ -86,7 +86,7 @@ def _emit_constructor(writer: Writer, many: bool) -> None:
 def _emit_open(writer: Writer, kernel: GpuKernel, number: int, pipeline: Pipeline) -> None:
     """Point the copies at the open tile."""
     signature = kernel.signature
-    with writer.block(f"MOE_DEVICE void open_{pipeline_name(kernel, number)}()"):
+    with writer.block(f"MOE_DEVICE void open_sum{number}()"):
         writer.lines(
             f"const moe::DepthRange range = moe::depth_range<kStageDepth, kSplits>("
             f"{depth_extent(kernel, pipeline)}, tile.split);",
@@ -167,11 +167,6 @@ def _emit_open_copy(
         if via := maps[index]:
             at = f"{pointer(via)} + {starts[index]} * {stride(via, 0)}"
             writer.line(f"{name}.{method}({at}, {stride(via, 0)});")
-
-
-def pipeline_name(kernel: GpuKernel, number: int) -> str:
-    """A word for one pipeline in emitted names."""
-    return f"sum{number}"
 
 
 def _emit_advance(writer: Writer, pipelines: int) -> None:
