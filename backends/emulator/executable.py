@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moedsl.arrays import ArrayView
     from moedsl.backend import Call
     from moedsl.backends.cuda.abi import AccessModes, GeneratedKernel
+    from moedsl.backends.emulator.options import Options
     from moedsl.ir.tile import TileKernel
 
 _OFFSETS = "offs"
@@ -41,10 +42,10 @@ class Variant:
 
 
 class EmulatorExecutable:
-    """All variants of one tile kernel."""
+    """All variants of one tile kernel. ``options`` None means what ``MOEDSL_EMULATOR`` says."""
 
-    def __init__(self, kernel: TileKernel) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: TileKernel, options: Options | None = None) -> None:
+        self.kernel, self.options = kernel, options
         self._variants: dict[AccessModes, Variant] = {}
 
     def variant(self, modes: AccessModes) -> Variant:
@@ -61,12 +62,12 @@ class EmulatorExecutable:
         kernel_library(self.variant(access_modes(self.kernel.signature, call.arrays)).unit.host)
 
     def launch(self, call: Call) -> None:
-        """Run, as ``MOEDSL_EMULATOR`` says; the arrays hold the results when this returns.
+        """Run; the arrays hold the results when this returns.
 
         Raises KernelFaultError for what the emulator finds; the arrays are then as before.
         """
         variant = self.variant(access_modes(self.kernel.signature, call.arrays))
-        generated, options = variant.generated, current_options()
+        generated, options = variant.generated, self.options or current_options()
         resident = options.multiprocessors * generated.min_blocks
         blocks = generated.grid.blocks(call.sizes, resident)
         if not blocks:

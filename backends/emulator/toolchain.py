@@ -25,12 +25,18 @@ from moedsl.source.diagnostic import UnavailableError
 RUNTIME = Path(__file__).parent / "runtime"
 PRELUDE = Path(__file__).parent / "prelude"
 
-_COMMON = ("-std=c++17", "-fno-omit-frame-pointer", "-g1")
+_COMMON = ("-std=c++20", "-fno-omit-frame-pointer", "-g1")
 _RUNTIME_FLAGS = (*_COMMON, "-O3", "-rdynamic", "-Wall", "-Wextra")
+_UNDEFINED = "-fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero"
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
 _KERNEL_FLAGS = (*_COMMON, "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off")
-_POISON_FLAG = "-ftrivial-auto-var-init=pattern"
+_WELCOME_FLAGS = (
+    ("-ftrivial-auto-var-init=pattern",),
+    (_UNDEFINED, "-fsanitize-undefined-trap-on-error"),
+    (_UNDEFINED, "-fsanitize-trap=all"),
+)
+"""For kernels, where the compiler has them: poisoned registers, traps where C has no meaning."""
 _INSTALL = "install g++ or clang, or the Python package 'ziglang'"
 
 
@@ -91,17 +97,21 @@ def _digest(*parts: str) -> str:
 
 
 @cache
-def _accepts(compiler: Compiler, flag: str) -> bool:
-    command = [*compiler.command, "-x", "c++", "-fsyntax-only", "-Werror", flag, os.devnull]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def _accepted(compiler: Compiler) -> tuple[str, ...]:
+    """The welcome flags that this compiler knows."""
+    accepted: list[str] = []
+    for flags in _WELCOME_FLAGS:
+        command = [*compiler.command, "-x", "c++", "-fsyntax-only", "-Werror", *flags, os.devnull]
+        known = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        if known and not set(flags) & set(accepted):
+            accepted += flags
+    return tuple(accepted)
 
 
 def _compile(
     compiler: Compiler, flags: tuple[str, ...], sources: list[Path], target: Path
 ) -> str | None:
     """Build ``target`` whole or not at all; the compiler's log if it refuses."""
-    if _accepts(compiler, _POISON_FLAG):
-        flags = (*flags, _POISON_FLAG)
     if sys.platform == "darwin" and "-shared" in flags:
         flags = (*flags, "-Wl,-undefined,dynamic_lookup")
     libraries = () if sys.platform == "darwin" else ("-ldl",)
@@ -148,13 +158,13 @@ def kernel_library(unit: str) -> Path:
     Raises KernelRefusedError if the compiler refuses it, UnavailableError if there is none.
     """
     compiler = find_compiler()
-    key = _digest(compiler.identity, *_KERNEL_FLAGS, _prelude_digest(), unit)
+    key = _digest(compiler.identity, *_KERNEL_FLAGS, _UNDEFINED, _prelude_digest(), unit)
     folder = _folder(cache_folder())
     library = folder / f"{key}.so"
     if not library.is_file():
         source = folder / f"{key}.cpp"
         source.write_text(unit)
-        flags = (*_KERNEL_FLAGS, f"-I{PRELUDE}")
+        flags = (*_KERNEL_FLAGS, *_accepted(compiler), f"-I{PRELUDE}")
         log = _compile(compiler, flags, [source], library)
         if log is not None:
             raise KernelRefusedError(log, source)

@@ -263,6 +263,29 @@ CASES = [
         "+ 1",
     ),
     Seeded(
+        "local array left",
+        "crash",
+        """
+    float values[4] = {0, 1, 2, 3};
+    float sum = 0.0f;
+    for (int i = 0; i < $FIX; ++i) sum += values[i + thread - thread];  // BUG
+    global_store(arguments.y + thread, sum);
+""",
+        "5",
+        "4",
+    ),
+    Seeded(
+        "offset beyond 31 bits",
+        "crash",
+        """
+    const int row = global_load(arguments.flag) + 70000;
+    const $FIX offset = static_cast<$FIX>(row) * 70000;  // BUG
+    global_store(arguments.y + thread, static_cast<float>(offset > 0));
+""",
+        "int",
+        "i64",
+    ),
+    Seeded(
         "memory touched without an accessor",
         "crash",
         """

@@ -146,12 +146,21 @@ static void load(Request& request) {
   request.launch.arguments = request.arguments.data();
 }
 
+static const char* meaning(int signal) {
+  switch (signal) {
+    case SIGFPE: return "divides by zero";
+    case SIGILL:
+    case SIGTRAP:
+      return "leaves a local array, overflows an int, shifts too far or divides by zero";
+    case SIGABRT: return "the emulator itself gave up";
+    default: return "touches memory without an accessor, or overflows the stack";
+  }
+}
+
 // The process is lost when these come; its tables are still there to be read.
 static void on_fault(int signal, siginfo_t*, void* context) {
   set_interrupted(context);
-  const char* what = signal == SIGFPE ? "divides by zero" : "touches memory without an accessor";
-  fail_here(signal == SIGABRT ? "machine" : "crash", 0,
-            signal == SIGABRT ? "the emulator itself gave up" : what);
+  fail_here(signal == SIGABRT ? "machine" : "crash", 0, meaning(signal));
 }
 
 static void on_timeout(int, siginfo_t*, void* context) {
@@ -169,7 +178,7 @@ static void guard(double timeout) {
   struct sigaction action = {};
   action.sa_flags = SA_ONSTACK | SA_SIGINFO;
   action.sa_sigaction = on_fault;
-  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(signal, &action, nullptr);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigaction(signal, &action, nullptr);
   action.sa_sigaction = on_timeout;
   sigaction(SIGALRM, &action, nullptr);
   itimerval timer = {};
