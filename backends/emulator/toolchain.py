@@ -8,12 +8,14 @@ temporary one that lives as long as the process.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -26,7 +28,8 @@ RUNTIME = Path(__file__).parent / "runtime"
 PRELUDE = Path(__file__).parent / "prelude"
 
 _COMMON = ("-std=c++20", "-fno-omit-frame-pointer", "-g1")
-_RUNTIME_FLAGS = (*_COMMON, "-O3", "-rdynamic", "-Wall", "-Wextra")
+_RUNTIME_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra")
+_LINK_FLAGS = ("-rdynamic",)
 _UNDEFINED = "-fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero"
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
@@ -114,7 +117,7 @@ def _compile(
     """Build ``target`` whole or not at all; the compiler's log if it refuses."""
     if sys.platform == "darwin" and "-shared" in flags:
         flags = (*flags, "-Wl,-undefined,dynamic_lookup")
-    libraries = () if sys.platform == "darwin" else ("-ldl",)
+    libraries = () if sys.platform == "darwin" or "-c" in flags else ("-ldl",)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         built = Path(scratch) / "built"
         command = [*compiler.command, *flags, "-o", str(built), *map(str, sources), *libraries]
@@ -127,7 +130,7 @@ def _compile(
 
 @cache
 def runtime_program() -> Path:
-    """The program that runs launches, built if need be (about four seconds).
+    """The program that runs launches, built if need be (some seconds).
 
     Raises UnavailableError without a compiler, or with one that cannot build it.
     """
@@ -135,15 +138,35 @@ def runtime_program() -> Path:
     sources = sorted(RUNTIME.glob("*.cpp"))
     texts = [path.read_text() for path in sorted(RUNTIME.iterdir()) if path.is_file()]
     key = _digest(compiler.identity, *_RUNTIME_FLAGS, *texts)
-    program = _folder(cache_folder()) / f"runtime-{key}"
+    folder = _folder(cache_folder())
+    program = folder / f"runtime-{key}"
     if not program.is_file():
-        log = _compile(compiler, _RUNTIME_FLAGS, sources, program)
-        if log is not None:
-            raise UnavailableError(
-                f"{compiler} cannot build the emulator's runtime: {log.strip().splitlines()[-1]}",
-                help=_INSTALL,
-            )
+        # Whoever comes second waits: two builds at once would take twice as long.
+        with (folder / "runtime.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not program.is_file():
+                _build_runtime(compiler, sources, program)
     return program
+
+
+def _build_runtime(compiler: Compiler, sources: list[Path], program: Path) -> None:
+    """Compile the runtime's parts side by side and link them."""
+    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
+        parts = [Path(scratch) / f"{source.stem}.o" for source in sources]
+
+        def compile_part(source: Path, part: Path) -> str | None:
+            return _compile(compiler, (*_RUNTIME_FLAGS, "-c"), [source], part)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            logs = [*pool.map(compile_part, sources, parts)]
+        failed = [log for log in logs if log is not None]
+        log = failed[0] if failed else _compile(compiler, _LINK_FLAGS, parts, program)
+    if log is not None:
+        lines = log.strip().splitlines()
+        raise UnavailableError(
+            f"{compiler} cannot build the emulator's runtime: {lines[-1] if lines else ''}",
+            help=_INSTALL,
+        )
 
 
 @cache

@@ -14,7 +14,7 @@ MOE_DEVICE float widen(bf16 x) { return float_of(static_cast<u32>(x.bits) << 16)
 MOE_DEVICE float widen(f16 x) {
     const u32 sign = static_cast<u32>(x.bits & 0x8000u) << 16;
     const u32 exponent = x.bits >> 10 & 31u, fraction = x.bits & 1023u;
-    if (exponent == 31) return float_of(sign | 0x7f800000u | fraction << 13);
+    if (exponent == 31) return float_of(fraction ? 0x7fffffffu : sign | 0x7f800000u);
     if (exponent != 0) return float_of(sign | (exponent + 112) << 23 | fraction << 13);
     const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
     return sign ? -magnitude : magnitude;

@@ -4,6 +4,7 @@
 #include "abi.h"
 #include "numbers.h"
 #include "scheduler.h"
+#include "tensor_core.h"
 #include "warp.h"
 
 namespace emu {
@@ -20,7 +21,7 @@ static void run_mma(void* const* frames, unsigned) {
   const EmuMma kind = static_cast<MmaFrame*>(frames[0])->kind;
   const unsigned packed = kind == EMU_MMA_TF32 ? 1 : 2;  // elements of a register
   const unsigned group = 4 * packed, depth = 2 * group;  // k of one register column, and in all
-  float a[rows][most_depth], b[most_depth][columns], d[rows][columns];
+  float a[rows][most_depth], b[columns][most_depth], d[rows][columns];
   for (unsigned lane = 0; lane < warp_size; lane++) {
     const auto frame = static_cast<MmaFrame*>(frames[lane]);
     const unsigned row = lane / 4, first = packed * (lane % 4);
@@ -32,15 +33,13 @@ static void run_mma(void* const* frames, unsigned) {
     }
     for (unsigned part = 0; part < 2; part++) {
       for (unsigned i = 0; i < packed; i++) {
-        b[first + i + group * part][row] = widen(kind, frame->b[part], i);
+        b[row][first + i + group * part] = widen(kind, frame->b[part], i);
       }
     }
   }
   for (unsigned row = 0; row < rows; row++) {
-    for (unsigned k = 0; k < depth; k++) {
-      for (unsigned column = 0; column < columns; column++) {
-        d[row][column] += a[row][k] * b[k][column];
-      }
+    for (unsigned column = 0; column < columns; column++) {
+      d[row][column] = tensor_core_sum(kind, d[row][column], a[row], b[column], depth);
     }
   }
   for (unsigned lane = 0; lane < warp_size; lane++) {

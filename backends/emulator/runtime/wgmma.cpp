@@ -8,6 +8,7 @@
 #include "race.h"
 #include "report.h"
 #include "scheduler.h"
+#include "tensor_core.h"
 
 namespace emu {
 
@@ -196,9 +197,8 @@ static void execute(const Block& block, WgmmaOperation& operation) {
       const unsigned column = i / 4 * 8 + thread % 4 * 2 + i % 2;
       const float* left = &a[(row + i / 2 % 2 * 8) * depth];
       const float* right = &b[column * depth];
-      float sum = what.accumulate ? sums[i] : 0.0f;
-      for (unsigned k = 0; k < depth; k++) sum += left[k] * right[k];
-      sums[i] = sum;
+      const float before = what.accumulate ? sums[i] : 0.0f;
+      sums[i] = tensor_core_sum(what.kind, before, left, right, depth);
     }
   }
 }
