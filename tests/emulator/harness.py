@@ -11,11 +11,14 @@ from moedsl.backends.emulator.options import STANDARD_POLICIES, Options, Policy
 from moedsl.backends.emulator.process import Buffer, Grid, Launch, Pointer, Use, run
 from moedsl.backends.emulator.report import EmulationError, Finding
 from moedsl.backends.emulator.unit import Unit
+from moedsl.ir.core import DType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from moedsl.inputs import Arguments
 
     Arrays = Mapping[str, tuple[NDArray[Any], Use]]
 
@@ -27,6 +30,16 @@ def unit_of(body: str, prelude: Sequence[str] = ()) -> Unit:
     parts = [f"// prelude/{name}.cuh\n{prelude_text(name)}" for name in prelude]
     text = "\n".join([*parts, "// kernel", "using namespace moe;", body])
     return Unit("kernel.cu", text, "kernel")
+
+
+def poison_maps(arguments: Arguments) -> None:
+    """Where no expert owns a row, let its map lead nowhere: nobody may look at it."""
+    signature = arguments.kernel.signature
+    for tensor in signature.inputs:
+        if tensor.dtype is DType.I32 and tensor.dims == (signature.ragged,):
+            guarded = arguments.tensors[tensor.name]
+            guarded.array[sum(arguments.rows) :] = np.iinfo(np.int32).min
+            guarded.arm()
 
 
 def launch_of(unit: Unit, grid: Grid, arrays: Arrays) -> Launch:

@@ -35,6 +35,7 @@ from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.cuda.kernels import forward, weight_gradient
+from tests.emulator.harness import poison_maps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ KERNELS: dict[str, tuple[MoeKernel, Schedule]] = {
         replace(BASE, split_k=3, fuse_rows=16, order=ExpertOrder.LONGEST),
     ),
     "swapped": (
-        forward(4, 67, 77, weights="ekn", gather=True),
+        forward(4, 72, 141, weights="ekn", gather=True),
         replace(BASE, swap_ab=True, tails=(24, 8), persistent=Persistence.OFF),
     ),
     "gradient": (weight_gradient(4, 72, 136, compute=Compute.TF32), replace(BASE, stages=2)),
@@ -162,6 +163,7 @@ class MutantExecutable(EmulatorExecutable):
         padding = {t.name: Layout(padding=8) for t in self.moe.signature.tensors}
         for rows in ROWS:
             given = make_inputs(self.moe, rows, {"t": 240}, Mode.EXACT, 1, padding, spare_rows=3)
+            poison_maps(given)
             for policy in POLICIES:
                 self.options = Options(policy, timeout=10, multiprocessors=2)
                 given.reset()

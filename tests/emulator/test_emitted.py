@@ -17,6 +17,7 @@ from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.cuda.kernels import forward, gate_up, weight_gradient
+from tests.emulator.harness import poison_maps
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
@@ -65,6 +66,7 @@ def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch)
     mode = Mode.BOUND if name == "gate and up" else Mode.EXACT
     padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
     given = make_inputs(kernel, ROWS, {"t": 130}, mode, 1, padding, spare_rows=3)
+    poison_maps(given)
     executable = BACKEND.compile(build_tile(kernel, schedule, TARGETS["sm_80"]))
     for policy in STANDARD_POLICIES:
         monkeypatch.setenv(VARIABLE, str(Options(policy, races=races)))
