@@ -46,8 +46,8 @@ STANDARD_POLICIES = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``races`` looks for unordered accesses; ``timeout`` is in seconds; ``multiprocessors`` says
-    how many SMs there are for CTAs to be resident on.
+    """``races`` looks for unordered accesses; ``timeout`` is how many seconds may pass without any
+    result; ``multiprocessors`` says how many SMs there are for CTAs to be resident on.
     """
 
     policy: Policy = _IN_STEP

@@ -8,7 +8,7 @@
 #include "report.h"
 
 // The assembly saves exactly what the C calling convention says a callee must keep.
-#if defined(__x86_64__)
+#if EMU_OWN_SWITCH && defined(__x86_64__)
 extern "C" void emu_switch(void** from, void* to);
 asm(R"(
 .text
@@ -30,7 +30,7 @@ emu_switch:
   popq %rbp
   ret
 )");
-#elif defined(__aarch64__)
+#elif EMU_OWN_SWITCH
 #if defined(__APPLE__)
 #define EMU_SYMBOL "_emu_switch"
 #else
@@ -69,7 +69,7 @@ asm(".text\n.globl " EMU_SYMBOL "\n.p2align 2\n" EMU_SYMBOL ":\n" R"(
 
 namespace emu {
 
-#if defined(__x86_64__)
+#if EMU_OWN_SWITCH && defined(__x86_64__)
 
 void prepare(Context& context, unsigned char* stack, std::size_t bytes, void (*entry)()) {
   auto top = reinterpret_cast<void**>(stack + bytes);
@@ -83,7 +83,7 @@ void switch_context(Context& from, Context& to) {
   emu_switch(&from.stack_pointer, to.stack_pointer);
 }
 
-#elif defined(__aarch64__)
+#elif EMU_OWN_SWITCH
 
 void prepare(Context& context, unsigned char* stack, std::size_t bytes, void (*entry)()) {
   constexpr int words = 20, link_register = 11;

@@ -87,6 +87,7 @@ void flag_changed(const void* at) {
 }
 
 static void mark_written(Buffer& buffer, const void* at, unsigned bytes, bool plain, int line) {
+  statistics.results += plain;
   if (buffer.written.empty()) return;
   std::uint8_t* marks = written_bytes(buffer, at);
   for (unsigned i = 0; i < bytes; i++) {

@@ -180,6 +180,7 @@ static void drop_finished_blocks() {
       continue;
     }
     expect_landed(*blocks[i]);
+    statistics.results++;
     blocks[i]->cluster->blocks[blocks[i]->rank] = nullptr;
     for (Thread& thread : blocks[i]->threads) return_stack(thread.stack);
     blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(i));

@@ -77,12 +77,12 @@ Stack running_stack() {
 
 Stack waiting_stack(const Thread& thread) {
   Stack stack;
+#if EMU_OWN_SWITCH
 #if defined(__x86_64__)
   constexpr int frame_pointer = 5;  // behind r15 to rbx
-#elif defined(__aarch64__)
+#else
   constexpr int frame_pointer = 10;  // behind x19 to x28
 #endif
-#if defined(__x86_64__) || defined(__aarch64__)
   const auto saved = static_cast<void* const*>(thread.context.stack_pointer);
   add(stack, saved[frame_pointer + 1]);
   walk(stack, thread, static_cast<void* const*>(saved[frame_pointer]));
