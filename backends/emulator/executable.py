@@ -42,7 +42,7 @@ class Variant:
 
 
 class EmulatorExecutable:
-    """All variants of one tile kernel. ``options`` None means what ``MOEDSL_EMULATOR`` says."""
+    """All variants of one tile kernel. Without ``options`` those of ``current_options`` hold."""
 
     def __init__(self, kernel: TileKernel, options: Options | None = None) -> None:
         self.kernel, self.options = kernel, options
@@ -67,7 +67,8 @@ class EmulatorExecutable:
         Raises KernelFaultError for what the emulator finds; the arrays are then as before.
         """
         variant = self.variant(access_modes(self.kernel.signature, call.arrays))
-        generated, options = variant.generated, self.options or current_options()
+        generated = variant.generated
+        options = self.options or current_options(repr(call.sizes).encode() + _memory(call.offs))
         resident = options.multiprocessors * generated.min_blocks
         blocks = generated.grid.blocks(call.sizes, resident)
         if not blocks:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from zlib import crc32
 
 VARIABLE = "MOEDSL_EMULATOR"
 
@@ -77,7 +78,13 @@ def parse_options(text: str) -> Options:
         ) from None
 
 
-def current_options() -> Options:
-    """What ``MOEDSL_EMULATOR`` asks for, or the default."""
-    text = os.environ.get(VARIABLE)
-    return parse_options(text) if text else Options()
+def current_options(case: bytes) -> Options:
+    """What ``MOEDSL_EMULATOR`` asks for; without it, one of the standard policies.
+
+    Which one, and its seed, follow from ``case``: many cases see all policies, and a case that is
+    repeated sees the same one again.
+    """
+    if text := os.environ.get(VARIABLE):
+        return parse_options(text)
+    seed, choice = divmod(crc32(case), len(STANDARD_POLICIES))
+    return Options(replace(STANDARD_POLICIES[choice], seed=seed))
