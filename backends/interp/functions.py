@@ -45,7 +45,7 @@ def evaluate(function: Function, operands: tuple[F32, ...]) -> F32:
         case Function.TANH:
             return np.tanh(x)
         case Function.SIGMOID:
-            return _ONE / (_ONE + np.exp(-x))
+            return np.reciprocal(np.exp(-x) + _ONE)
         case Function.SILU:
             return x / (_ONE + np.exp(-x))
         case Function.RELU:
@@ -56,7 +56,7 @@ def evaluate(function: Function, operands: tuple[F32, ...]) -> F32:
             return (0.5 * wide * erfc(-wide * math.sqrt(0.5))).astype(np.float32)
         case Function.GELU_TANH:
             cube = x * x * x
-            inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * cube)
-            return _HALF * x * (_ONE + np.tanh(inner))
+            inner = (x + cube * np.float32(0.044715)) * np.float32(math.sqrt(2 / math.pi))
+            return x * _HALF * (np.tanh(inner) + _ONE)
         case _:
             assert_never(function)
