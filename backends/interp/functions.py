@@ -45,9 +45,10 @@ def evaluate(function: Function, operands: tuple[F32, ...]) -> F32:
         case Function.TANH:
             return np.tanh(x)
         case Function.SIGMOID:
-            return np.reciprocal(np.exp(-x) + _ONE)
+            return _ONE / (_ONE + np.exp(-x))
         case Function.SILU:
-            return x / (_ONE + np.exp(-x))
+            below: F32 = _ONE + np.exp(-x)
+            return x / below
         case Function.RELU:
             return np.maximum(x, np.float32(0))
         case Function.GELU:
@@ -57,6 +58,7 @@ def evaluate(function: Function, operands: tuple[F32, ...]) -> F32:
         case Function.GELU_TANH:
             cube = x * x * x
             inner = (x + cube * np.float32(0.044715)) * np.float32(math.sqrt(2 / math.pi))
-            return x * _HALF * (np.tanh(inner) + _ONE)
+            above: F32 = _ONE + np.tanh(inner)
+            return _HALF * x * above
         case _:
             assert_never(function)
