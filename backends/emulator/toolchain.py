@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -28,8 +27,7 @@ RUNTIME = Path(__file__).parent / "runtime"
 PRELUDE = Path(__file__).parent / "prelude"
 
 _COMMON = ("-std=c++20", "-fno-omit-frame-pointer", "-g1")
-_RUNTIME_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra")
-_LINK_FLAGS = ("-rdynamic",)
+_RUNTIME_FLAGS = (*_COMMON, "-O3", "-rdynamic", "-Wall", "-Wextra")
 _UNDEFINED = "-fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero"
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
@@ -117,7 +115,7 @@ def _compile(
     """Build ``target`` whole or not at all; the compiler's log if it refuses."""
     if sys.platform == "darwin" and "-shared" in flags:
         flags = (*flags, "-Wl,-undefined,dynamic_lookup")
-    libraries = () if sys.platform == "darwin" or "-c" in flags else ("-ldl",)
+    libraries = () if sys.platform == "darwin" else ("-ldl",)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         built = Path(scratch) / "built"
         command = [*compiler.command, *flags, "-o", str(built), *map(str, sources), *libraries]
@@ -150,17 +148,11 @@ def runtime_program() -> Path:
 
 
 def _build_runtime(compiler: Compiler, sources: list[Path], program: Path) -> None:
-    """Compile the runtime's parts side by side and link them."""
+    """Compile the runtime as one unit: most of the time goes into headers that all parts share."""
     with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
-        parts = [Path(scratch) / f"{source.stem}.o" for source in sources]
-
-        def compile_part(source: Path, part: Path) -> str | None:
-            return _compile(compiler, (*_RUNTIME_FLAGS, "-c"), [source], part)
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            logs = [*pool.map(compile_part, sources, parts)]
-        failed = [log for log in logs if log is not None]
-        log = failed[0] if failed else _compile(compiler, _LINK_FLAGS, parts, program)
+        unit = Path(scratch) / "runtime.cpp"
+        unit.write_text("".join(f'#include "{source}"\n' for source in sources))
+        log = _compile(compiler, _RUNTIME_FLAGS, [unit], program)
     if log is not None:
         lines = log.strip().splitlines()
         raise UnavailableError(

@@ -133,7 +133,7 @@ static T as(unsigned bits) {
   return value;
 }
 
-static unsigned bits_of(float value) {
+static unsigned float_bits(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
@@ -142,7 +142,7 @@ static unsigned bits_of(float value) {
 static unsigned apply(EmuAtomic operation, unsigned old, unsigned value) {
   switch (operation) {
     case EMU_ADD_I32: return old + value;
-    case EMU_ADD_F32: return bits_of(as<float>(old) + as<float>(value));
+    case EMU_ADD_F32: return float_bits(as<float>(old) + as<float>(value));
     case EMU_MAX_I32: return as<int>(old) > as<int>(value) ? old : value;
     case EMU_EXCHANGE_I32: return value;
   }

@@ -21,31 +21,28 @@ static void run_mma(void* const* frames, unsigned) {
   const EmuMma kind = static_cast<MmaFrame*>(frames[0])->kind;
   const unsigned packed = kind == EMU_MMA_TF32 ? 1 : 2;  // elements of a register
   const unsigned group = 4 * packed, depth = 2 * group;  // k of one register column, and in all
-  float a[rows][most_depth], b[columns][most_depth], d[rows][columns];
+  float a[rows * most_depth], b[columns * most_depth], d[rows * columns];
   for (unsigned lane = 0; lane < warp_size; lane++) {
     const auto frame = static_cast<MmaFrame*>(frames[lane]);
     const unsigned row = lane / 4, first = packed * (lane % 4);
     for (unsigned part = 0; part < 4; part++) {
       for (unsigned i = 0; i < packed; i++) {
-        a[row + 8 * (part % 2)][first + i + group * (part / 2)] = widen(kind, frame->a[part], i);
+        a[(row + 8 * (part % 2)) * depth + first + i + group * (part / 2)] =
+            widen(kind, frame->a[part], i);
       }
-      d[row + 8 * (part / 2)][2 * (lane % 4) + part % 2] = frame->d[part];
+      d[(row + 8 * (part / 2)) * columns + 2 * (lane % 4) + part % 2] = frame->d[part];
     }
     for (unsigned part = 0; part < 2; part++) {
       for (unsigned i = 0; i < packed; i++) {
-        b[row][first + i + group * part] = widen(kind, frame->b[part], i);
+        b[row * depth + first + i + group * part] = widen(kind, frame->b[part], i);
       }
     }
   }
-  for (unsigned row = 0; row < rows; row++) {
-    for (unsigned column = 0; column < columns; column++) {
-      d[row][column] = tensor_core_sum(kind, d[row][column], a[row], b[column], depth);
-    }
-  }
+  tensor_core_multiply(kind, rows, columns, depth, a, b, d);
   for (unsigned lane = 0; lane < warp_size; lane++) {
     const auto frame = static_cast<MmaFrame*>(frames[lane]);
     for (unsigned part = 0; part < 4; part++) {
-      frame->d[part] = d[lane / 4 + 8 * (part / 2)][2 * (lane % 4) + part % 2];
+      frame->d[part] = d[(lane / 4 + 8 * (part / 2)) * columns + 2 * (lane % 4) + part % 2];
     }
   }
 }

@@ -89,9 +89,12 @@ static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
     cell.read.push_back(event);
     return;
   }
-  cell.many = std::make_unique<Clocks>(known.own.size());
+  // Agents that came later than what is known are not in it yet.
+  cell.read.push_back(event);
+  std::uint32_t last = 0;
+  for (const Event& read : cell.read) last = std::max(last, read.agent);
+  cell.many = std::make_unique<Clocks>(last + 1);
   for (const Event& read : cell.read) (*cell.many)[read.agent] = read.clock;
-  (*cell.many)[event.agent] = event.clock;
   cell.read.assign(1, event);  // still says which block it is
 }
 

@@ -27,9 +27,14 @@ struct Run {
   unsigned char* at;
 };
 
+// Elements of the box along a dimension. The innermost has no step.
+static unsigned box_extent(const EmuTensorMap& map, unsigned d) {
+  return d ? (map.box[d] + map.steps[d] - 1u) / map.steps[d] : map.box[d];
+}
+
 static unsigned box_bytes(const EmuTensorMap& map) {
   unsigned bytes = map.element_bytes;
-  for (unsigned d = 0; d < map.rank; d++) bytes *= map.box[d];
+  for (unsigned d = 0; d < map.rank; d++) bytes *= box_extent(map, d);
   return bytes;
 }
 
@@ -46,8 +51,9 @@ static std::vector<Run> runs_of(const EmuTensorMap& map, const int* at) {
     bool inside = true;
     unsigned rest = number;
     for (unsigned d = 1; d < map.rank; d++) {
-      const long long position = at[d] + static_cast<long long>(rest % map.box[d]);
-      rest /= map.box[d];
+      const unsigned extent = box_extent(map, d);
+      const long long position = at[d] + static_cast<long long>(rest % extent) * map.steps[d];
+      rest /= extent;
       inside &= position >= 0 && position < static_cast<long long>(map.extents[d]);
       address += static_cast<unsigned long long>(position) * map.strides[d - 1];
     }
@@ -60,11 +66,18 @@ static std::vector<Run> runs_of(const EmuTensorMap& map, const int* at) {
   return runs;
 }
 
-static const EmuTensorMap& check_map(const void* pointer, unsigned rank, unsigned shared_at,
-                                     int line) {
+static const EmuTensorMap& check_map(const void* pointer, const int* at, unsigned rank,
+                                     unsigned shared_at, int line) {
   const auto& map = *static_cast<const EmuTensorMap*>(pointer);
   if (map.rank != rank) {
     fail_here("operands", line, text("%u coordinates for a tensor map of rank %u", rank, map.rank));
+  }
+  // An H200 stops with an illegal instruction, even where the box lies outside the tensor.
+  if (at[0] % static_cast<int>(bulk_alignment / map.element_bytes)) {
+    fail_here("alignment", line,
+              text("the box starts at element %d of the innermost dimension: not at a multiple of "
+                   "16 bytes",
+                   at[0]));
   }
   check_shared(shared_at, box_bytes(map), tensor_alignment, line, "copies a box of");
   return map;
@@ -150,7 +163,7 @@ extern "C" {
 
 void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const int* at,
                      unsigned rank, unsigned ctas, int line) {
-  const EmuTensorMap map = check_map(pointer, rank, to, line);
+  const EmuTensorMap map = check_map(pointer, at, rank, to, line);
   const unsigned bytes = box_bytes(map), offset = to - EMU_SHARED_BASE;
   const std::vector<Run> runs = runs_of(map, at);
   for (const Run& run : runs) check_source(run.at, run.bytes, line);
@@ -162,7 +175,7 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
 }
 
 void emu_tensor_store(const void* pointer, unsigned from, const int* at, unsigned rank, int line) {
-  const EmuTensorMap map = check_map(pointer, rank, from, line);
+  const EmuTensorMap map = check_map(pointer, at, rank, from, line);
   const unsigned offset = from - EMU_SHARED_BASE;
   const std::vector<Run> runs = runs_of(map, at);
   for (const Run& run : runs) check_bulk_write(run.at, run.bytes, line);

@@ -12,7 +12,7 @@
 
 namespace emu {
 
-constexpr unsigned rows = 64, depth_bytes = 32;
+constexpr unsigned product_rows = 64, depth_bytes = 32;
 
 // Shared memory descriptors and canonical layouts: PTX ISA, "Asynchronous warpgroup level matrix
 // instructions". Addresses and offsets are in units of 16 bytes.
@@ -143,7 +143,7 @@ static std::vector<float> load_operand(const Block& block, const EmuWgmma& what,
 
 // Registers of a: each warp's 16 rows as in mma.sync.
 static std::vector<float> register_operand(const WgmmaOperation& operation, unsigned depth) {
-  std::vector<float> values(std::size_t{rows} * depth);
+  std::vector<float> values(std::size_t{product_rows} * depth);
   const unsigned packed = depth / 8, half = depth / 2;
   for (unsigned thread = 0; thread < warpgroup_size; thread++) {
     const unsigned lane = thread % warp_size, first_row = thread / warp_size * 16 + lane / 4;
@@ -165,7 +165,7 @@ static float& sum_of(WgmmaOperation::Lane& lane, unsigned index) {
   return lane.home[index];
 }
 
-static Operand operand_a(const EmuWgmma& what, unsigned first = 0, unsigned end = rows) {
+static Operand operand_a(const EmuWgmma& what, unsigned first = 0, unsigned end = product_rows) {
   return {what.a, what.a_transposed != 0, element_bytes(what.kind), first, end};
 }
 static Operand operand_b(const EmuWgmma& what) {
@@ -189,18 +189,20 @@ static void execute(const Block& block, WgmmaOperation& operation) {
   const std::vector<float> a = what.a_registers ? register_operand(operation, depth)
                                                 : load_operand(block, what, operand_a(what));
   const std::vector<float> b = load_operand(block, what, operand_b(what));
-  for (unsigned thread = 0; thread < warpgroup_size; thread++) {
-    WgmmaOperation::Lane& lane = operation.lanes[thread];
-    float* sums = &sum_of(lane, 0);
-    const unsigned row = thread / warp_size * 16 + thread % warp_size / 4;
-    for (unsigned i = 0; i < n / 2; i++) {
-      const unsigned column = i / 4 * 8 + thread % 4 * 2 + i % 2;
-      const float* left = &a[(row + i / 2 % 2 * 8) * depth];
-      const float* right = &b[column * depth];
-      const float before = what.accumulate ? sums[i] : 0.0f;
-      sums[i] = tensor_core_sum(what.kind, before, left, right, depth);
+  std::vector<float> d(std::size_t{product_rows} * n);
+  const auto for_sums = [&](auto move) {
+    for (unsigned thread = 0; thread < warpgroup_size; thread++) {
+      float* sums = &sum_of(operation.lanes[thread], 0);
+      const unsigned row = thread / warp_size * 16 + thread % warp_size / 4;
+      for (unsigned i = 0; i < n / 2; i++) {
+        const unsigned column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+        move(sums[i], d[(row + i / 2 % 2 * 8) * n + column]);
+      }
     }
-  }
+  };
+  if (what.accumulate) for_sums([](float own, float& sum) { sum = own; });
+  tensor_core_multiply(what.kind, product_rows, n, depth, a.data(), b.data(), d.data());
+  for_sums([](float& own, float sum) { own = sum; });
 }
 
 // Runs everything up to group `last`; false if some threads have not issued all of it yet.
