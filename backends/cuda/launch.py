@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import GeneratedKernel
     from moedsl.backends.cuda.driver import Gpu
     from moedsl.backends.cuda.nvrtc import Binary
+    from moedsl.backends.cuda.workspace import Scratch
     from moedsl.ir.moe import Signature
 
 SPECIAL_STREAMS = 2
@@ -128,6 +129,7 @@ class BoundLaunch:
             generated.shared_bytes,
         )
         self._streams: dict[int, Any] = {}
+        self._written: Scratch | None = None
         self._no_context = self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT
         # With one GPU, a thread's context can only be missing, which the launch itself tells.
         self._anywhere = gpu_count() == 1 and not self._workspace
@@ -171,6 +173,9 @@ class BoundLaunch:
     def _scratch(self, stream: Any) -> None:
         layout = self._layout
         scratch = self._resident.workspaces.at(stream, layout.zeroed_bytes, layout.free_bytes)
+        if scratch is self._written:
+            return
+        self._written = scratch
         for word, part in self._workspace:
             base = scratch.free if part is WorkspacePart.PARTIALS else scratch.zeroed
             self._words[word] = base + layout.offsets[part]

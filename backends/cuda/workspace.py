@@ -54,14 +54,18 @@ class Workspaces:
 
     def at(self, stream: Any, zeroed_bytes: int, free_bytes: int) -> Scratch:
         """Scratch of at least these sizes for a launch on a ``CUstream`` of the current device."""
-        captured = check(self._driver.cuStreamIsCapturing(stream)) != self._not_recording
         key: Hashable
-        if captured:
+        # `check` would take as long as the calls: every launch comes through here.
+        failed, recording = self._driver.cuStreamIsCapturing(stream)
+        captured = recording != self._not_recording
+        if captured and not failed:
             _, _, capture, *_ = self._driver.cuStreamGetCaptureInfo(stream)
             key = int(stream), int(capture)
-        else:
+        elif not failed:
             # A handle may be reused, or (per-thread default) mean another stream in each thread.
-            key = check(self._driver.cuStreamGetId(stream))
+            failed, key = self._driver.cuStreamGetId(stream)
+        if failed:
+            check((failed,))
         found = self._blocks.get(key, _NOTHING)
         if found.holds(zeroed_bytes, free_bytes):
             return found
