@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emit import generate
-
 from moedsl.backend import PerformanceWarning
 from moedsl.backends.cuda.access import access_modes, every_vector, vector_obstacle
 from moedsl.backends.cuda.driver import current, gpu, is_capturing
+from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.launch import BoundLaunch, make_resident
 from moedsl.backends.cuda.nvrtc import compile_cubin
-from moedsl.source.diagnostic import UnavailableError
+from moedsl.source.diagnostic import Diagnostic, Severity, UnavailableError
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.launch import Resident
     from moedsl.backends.cuda.nvrtc import Binary
     from moedsl.ir.tile import TileKernel
+
+SPILLED = "MOE0442"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,21 @@ class CudaExecutable:
             if modes not in self._variants:
                 generated = generate(self.kernel, modes)
                 binary = compile_cubin(generated.source, generated.entry, self.kernel.target)
+                self._warn_of_spills(binary)
                 self._variants[modes] = Variant(modes, generated, binary)
             return self._variants[modes]
+
+    def _warn_of_spills(self, binary: Binary) -> None:
+        notes = binary.notes
+        if notes.spills:
+            finding = Diagnostic(
+                SPILLED,
+                f"'{self.kernel.signature.name}' on {self.kernel.target} spills registers: "
+                f"{notes.spill_stores} bytes are written to local memory, {notes.spill_loads} read",
+                severity=Severity.WARNING,
+                help="use a smaller tile or more consumers",
+            )
+            warnings.warn(f"{finding}; {finding.help}", PerformanceWarning, stacklevel=3)
 
     def prepare(self, call: Call) -> None:
         """Compile, load and allocate for calls like this one."""

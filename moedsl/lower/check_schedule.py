@@ -1,11 +1,12 @@
-"""Refuse schedules that are illegal on a target, before any code is made."""
+"""Refuse schedules that are illegal on a target, before any code is made; warn of wasteful ones."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from moedsl.lower.rules import GROUPS, Case
-from moedsl.source.diagnostic import Diagnostic, Label
+from moedsl.lower.rules import GROUPS, WASTE, Case
+from moedsl.source.diagnostic import Diagnostic, Label, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,21 @@ def check_schedule(
         if found:
             return found
     return []
+
+
+def find_waste(
+    kernel: MoeKernel,
+    schedule: Schedule,
+    request: ScheduleRequest,
+    target: Target,
+    rows: int | None = None,
+) -> list[Diagnostic]:
+    """Warnings (MOE044x) where the legal ``schedule`` that ``request`` led to gives speed away.
+
+    ``rows`` is the typical number of rows in all, None if nobody knows.
+    """
+    case = Case(kernel, schedule, target, request, rows=rows)
+    return [replace(found, severity=Severity.WARNING) for found in _apply(case, WASTE)]
 
 
 def _apply(case: Case, rules: tuple[tuple[str, Rule], ...]) -> Iterator[Diagnostic]:

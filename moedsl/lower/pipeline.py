@@ -18,7 +18,7 @@ from moedsl.ir.module import Module, ScheduledKernel
 from moedsl.ir.tile import TileKernel
 from moedsl.ir.verify import verify_module
 from moedsl.lower.build_tile import build_tile
-from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.check_schedule import check_schedule, find_waste
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.drop_unused import drop_unused
 from moedsl.lower.fold_constants import fold_constants
@@ -91,6 +91,8 @@ def _check(kernel: ScheduledKernel, options: Options) -> ScheduledKernel:
     )
     if any(diagnostic.severity is Severity.ERROR for diagnostic in found):
         raise DiagnosticError(found)
+    if request := options.requests.get(name):
+        found += find_waste(kernel.kernel, kernel.schedule, request, _target(kernel), options.rows)
     for diagnostic in found:
         options.report(diagnostic)
     return kernel

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.lower.rules import demand, hardware, plan, promises
+from moedsl.lower.rules import demand, hardware, plan, promises, waste
 from moedsl.lower.rules.case import Case, Finding
 
 if TYPE_CHECKING:
     from moedsl.lower.rules.case import Rule
 
-__all__ = ["GROUPS", "Case", "Finding"]
+__all__ = ["GROUPS", "WASTE", "Case", "Finding"]
 
 SENSE: tuple[tuple[str, Rule], ...] = (
     ("MOE0401", plan.on_covers_target),
@@ -54,3 +54,9 @@ DEMAND: tuple[tuple[str, Rule], ...] = (
 """About what the schedule takes of the target."""
 
 GROUPS = (SENSE, SHAPE, DEMAND)
+
+WASTE: tuple[tuple[str, Rule], ...] = (
+    ("MOE0440", waste.padding_is_small),
+    ("MOE0441", waste.enough_warps_are_resident),
+)
+"""About what a legal schedule gives away: warnings."""

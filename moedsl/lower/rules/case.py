@@ -39,7 +39,7 @@ class Case:
     """What is judged: a kernel with a complete schedule on a target.
 
     ``request`` is what the user wrote of the schedule, ``others`` the kernel's other schedules
-    that calls on this target may take.
+    that calls on this target may take. ``rows`` is the typical number of rows in all, if known.
     """
 
     kernel: MoeKernel
@@ -47,6 +47,7 @@ class Case:
     target: Target
     request: ScheduleRequest | None = None
     others: tuple[ScheduleRequest, ...] = ()
+    rows: int | None = None
 
     @cached_property
     def resources(self) -> Resources:

@@ -205,4 +205,31 @@ where the number of rows selects the schedule: another schedule may sum in anoth
     schedule few for up when rows <= 512 { require batch_invariant }
 
 Use one schedule for every number of rows, or drop the requirement.
+
+MOE0440 much padding
+A warning. A tile multiplies as many rows as it is high, whether an expert has them or not. At the
+rows that are typical of calls, more than a quarter of the work would be for rows that are not
+there, though lower tiles are possible.
+
+    tile m=128 n=128              # experts with 64 rows each
+
+Allow tails that are near to what experts leave over, or use a lower tile.
+
+MOE0441 few warps on an SM
+A warning. While one warp waits for memory or for a barrier, another one must compute. How many
+warps an SM holds depends on the shared memory and the registers that each CTA takes.
+
+    tile m=128 n=128 k=64
+    stages 6                      # one CTA of 4 warps fits
+
+Use fewer stages or a smaller tile, so that more CTAs fit, or give a CTA more consumers.
+
+MOE0442 registers are spilled
+A warning. The compiler found no registers for all values and keeps some in local memory, which is
+many times slower. The message says how many bytes are written and read back.
+
+    tile m=128 n=256 k=64
+    warps consumers=1
+
+Use a smaller tile or more consumers.
 """

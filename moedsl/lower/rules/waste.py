@@ -1,0 +1,70 @@
+"""What makes a legal schedule slower than it need be, with the amount."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.lower.resources import WARP, step_shape
+from moedsl.lower.rules.case import Finding
+from moedsl.work import ceil_div, tile_height
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moedsl.lower.rules.case import Case
+
+FEWEST_WARPS = 8
+"""Two for each of an SM's four schedulers: one computes while the other waits."""
+
+MOST_PADDING = 0.25
+"""Of all multiplications, beyond what the narrowest possible tiles would pad."""
+
+
+def enough_warps_are_resident(case: Case) -> Iterator[Finding]:
+    """Fewer warps than FEWEST_WARPS on an SM leave its schedulers idle at every wait."""
+    used = case.resources
+    warps = used.blocks * used.threads // WARP
+    if warps >= FEWEST_WARPS:
+        return
+    shared, room = used.shared.bytes, case.target.shared_per_sm
+    yield Finding(
+        ("stages", "tile.depth", "tile.columns", "tile.rows", "consumers"),
+        f"only {warps} warps run on an SM",
+        f"fewer than {FEWEST_WARPS}",
+        (
+            (
+                f"{case.target.sm} holds {used.blocks} CTAs of {used.threads} threads: each takes "
+                f"{shared} of {room} bytes of shared memory and about {used.registers} registers "
+                "a thread"
+            ),
+        ),
+        "use fewer stages or a smaller tile, so that more CTAs fit, or more consumers",
+    )
+
+
+def padding_is_small(case: Case) -> Iterator[Finding]:
+    """At the expected rows, tiles are not much higher than what they hold."""
+    signature, schedule = case.kernel.signature, case.schedule
+    if not case.rows or not signature.row_grouped:
+        return
+    each = ceil_div(case.rows, signature.expert_count)
+    full, rest = divmod(each, schedule.tile.rows)
+    height = tile_height(schedule, rest) if rest else 0
+    step = step_shape(signature.compute, schedule.swap_ab).rows
+    best = ceil_div(rest, step) * step
+    taken = full * schedule.tile.rows + height
+    share = (height - best) / taken
+    if share <= MOST_PADDING:
+        return
+    yield Finding(
+        ("tails", "tile.rows"),
+        f"about {share:.0%} of all multiplications are padding",
+        f"{height} rows high for {rest}",
+        (
+            (
+                f"{case.rows} rows in all are {each} for each of {signature.expert_count} experts, "
+                f"and those take tiles of {taken} rows together"
+            ),
+        ),
+        f"allow `tails {signature.rows}={best}`",
+    )
