@@ -1,0 +1,116 @@
+"""The emulator gives, bit for bit, what an H200 gave; where there is a GPU, it still does.
+
+`python -m tests.conformance` runs all launches of all cases; here it is a part of each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from moedsl.backends.cuda.emission.wgmma import WgmmaShape, WgmmaType, wgmma_text
+from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle
+from moedsl.backends.emulator.report import EmulationError
+from moedsl.ir.core import DType
+from tests.conformance.case import Random, digest
+from tests.conformance.device import DeviceKernel
+from tests.conformance.model import run_model
+from tests.conformance.run import MODELLED, all_cases, recorded
+
+if TYPE_CHECKING:
+    from tests.conformance.case import Arrays
+
+COMPARED = [name for name in all_cases() if name in recorded() and name not in MODELLED]
+MORE_COLUMNS = (8, 24, 120, 256)
+"""Of the many numbers of columns, those that are run every time."""
+
+
+def _quick(name: str) -> bool:
+    words = name.split()
+    return words[0] != "wgmma" or "integers" not in words or int(words[2][1:]) in MORE_COLUMNS
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARED if _quick(name)])
+def test_model_gives_what_the_hardware_gave(name: str) -> None:
+    assert digest(run_model(all_cases()[name], 0)) == recorded()[name][0]
+
+
+@pytest.mark.parametrize("name", [name for name in all_cases() if name not in recorded()])
+def test_model_runs_what_is_not_compared_yet(name: str) -> None:
+    case = all_cases()[name]
+    poison = case.arrays(0)
+    outputs = run_model(case, 0)
+    assert all(o != poison[k].tobytes() for k, o in zip(case.outputs, outputs, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("primitive", sorted({case.primitive for case in all_cases().values()}))
+def test_hardware_gives_what_the_model_gives(primitive: str) -> None:
+    for case in all_cases().values():
+        if case.primitive == primitive and case.name not in MODELLED:
+            assert digest(DeviceKernel(case).run(0)) == digest(run_model(case, 0)), case.name
+
+
+def test_every_primitive_has_ten_thousand_vectors() -> None:
+    counts: dict[str, int] = defaultdict(int)
+    for case in all_cases().values():
+        if not case.primitive.startswith("gemm"):
+            counts[case.primitive] += case.vectors * case.launches
+    assert {p: n for p, n in counts.items() if n < 10_000} == {}
+
+
+def test_every_number_of_columns_is_compared() -> None:
+    for kind in WgmmaType:
+        columns = {int(n.split()[2][1:]) for n in COMPARED if n.startswith(f"wgmma {kind.value} ")}
+        assert columns == set(range(8, 257, 8))
+
+
+def test_random_numbers_never_change() -> None:
+    random = Random("name", 3)
+    assert random.integers(-9, 9, 6).tolist() == FIRST_INTEGERS
+    assert sorted(random.order(50).tolist()) == list(range(50))
+
+
+FIRST_INTEGERS = [-6, -9, -9, 4, 7, 3]
+
+
+def test_innermost_coordinate_must_be_a_multiple_of_16_bytes() -> None:
+    """An H200 stops with an illegal instruction: the emulator says what is wrong."""
+    case = all_cases()["tensor_load 2d swizzle-0 f16"]
+
+    def inputs(random: Random) -> Arrays:
+        arrays = dict(case.inputs(random))
+        arrays["corner"] = arrays["corner"] + np.array([1, 0], np.int32)
+        return arrays
+
+    with pytest.raises(EmulationError, match="16 bytes"):
+        run_model(replace(case, inputs=inputs), 0)
+
+
+def test_obstacles_of_tensor_maps_are_named() -> None:
+    good = TensorMap(DType.BF16, (64, 9), (128,), (64, 8), swizzle=TensorSwizzle.B128)
+    assert good.obstacle() is None
+    assert good.box_bytes == 1024
+    for bad, word in (
+        (TensorMap(DType.BF16, (64, 9), (100,), (64, 8)), "stride"),
+        (TensorMap(DType.BF16, (64, 9), (128,), (64, 257)), "box of 257"),
+        (TensorMap(DType.BF16, (64, 9), (128,), (63, 8)), "rows of 126 bytes"),
+        (TensorMap(DType.F32, (64, 9), (256,), (64, 8), swizzle=TensorSwizzle.B128), "wider"),
+        (TensorMap(DType.BF16, (64, 0), (128,), (64, 8)), "extent of 0"),
+        (TensorMap(DType.BF16, (64,) * 6, (128,) * 5, (8,) * 6), "6 dimensions"),
+        (TensorMap(DType.BF16, (64, 9), (128,), (64, 8), (1, 9)), "step of 9"),
+    ):
+        assert word in (bad.obstacle() or "")
+    assert "multiples of 16" in (good.obstacle(8) or "")
+
+
+def test_shapes_that_wgmma_lacks_are_refused() -> None:
+    for columns in (0, 4, 12, 264):
+        with pytest.raises(ValueError, match="columns"):
+            WgmmaShape(WgmmaType.BF16, columns)
+    text = wgmma_text([WgmmaShape(WgmmaType.F16, 8), WgmmaShape(WgmmaType.F16, 8)])
+    assert text.count("wgmma.mma_async") == 2
