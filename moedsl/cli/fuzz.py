@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moedsl.backend import backends
 from moedsl.cli.given import read_file
 from moedsl.cli.options import add_file, add_settings, positive
 from moedsl.cli.place import Gpu, Host
@@ -17,6 +18,7 @@ from moedsl.cli.run import choose_backend
 from moedsl.fuzz.case import read_case
 from moedsl.fuzz.hunt import fuzz, replay
 from moedsl.fuzz.trial import Runner
+from moedsl.kernel import HOST_BACKEND
 from moedsl.lower.front import load_program
 
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time", metavar="S", type=positive, help="stop after so many seconds")
     parser.add_argument("--seed", type=int, help="draws the same cases again (default: random)")
     parser.add_argument(
-        "--backend", metavar="NAME", default="auto", help="interp, cuda, … or auto (default)"
+        "--backend",
+        metavar="A,B",
+        default="auto",
+        help="interp, cuda, …, several or auto (default): cuda where there is a GPU, "
+        "else all that run here",
     )
     parser.add_argument(
         "--replay", metavar="ENTRY", help="try one case: a corpus entry, or what a failure printed"
@@ -50,19 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Hunt or replay; 1 if a case fails."""
-    backend, why = choose_backend(arguments.backend)
-    on_device = backend.availability().target is not None
-    runner = Runner(backend, Gpu() if on_device else Host(), fragile=on_device)
+    runners, why = choose_runners(arguments.backend)
     program = _program(arguments, console)
     if arguments.replay:
-        return _report(arguments, console, replay(read_case(arguments.replay), program, [runner]))
+        return _report(arguments, console, replay(read_case(arguments.replay), program, runners))
     seed = secrets.randbelow(1 << 32) if arguments.seed is None else arguments.seed
     console.result(seed=seed, backend=why)
     console.facts([("backend", why), ("seed", str(seed))])
     with _progress(arguments.cases) as advance:
         report = fuzz(
             program,
-            [runner],
+            runners,
             cases=arguments.cases,
             seconds=arguments.time,
             seed=seed,
@@ -70,6 +74,28 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             corpus=arguments.corpus or _corpus_folder(),
         )
     return _report(arguments, console, report)
+
+
+def choose_runners(names: str) -> tuple[list[Runner], str]:
+    """The backends called ``names`` and what they run on.
+
+    ``auto`` takes a GPU alone, which is fast enough for many cases, and without one everything
+    that can run: where data is exact, each must give the reference's bits, and so all the same.
+    Raises UnavailableError if a named backend cannot run here.
+    """
+    if names == "auto":
+        chosen, _ = choose_backend("auto")
+        usable = [name for name, each in backends().items() if each.availability().usable]
+        quickest_first = sorted(usable, key=lambda name: name != HOST_BACKEND)
+        wanted = [chosen.name] if chosen.availability().target else quickest_first
+    else:
+        wanted = list(dict.fromkeys(names.split(",")))
+    found = [choose_backend(name) for name in wanted]
+    runners = []
+    for backend, _ in found:
+        on_device = backend.availability().target is not None
+        runners.append(Runner(backend, Gpu() if on_device else Host(), fragile=on_device))
+    return runners, "; ".join(why for _, why in found)
 
 
 def _program(arguments: argparse.Namespace, console: Console) -> Program:

@@ -13,8 +13,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from moedsl.backend import backends
+from moedsl.backend import Availability, backends
 from moedsl.cli import main
+from moedsl.cli.fuzz import choose_runners
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "examples" / "quickstart.moe")
@@ -336,6 +337,20 @@ def test_fuzz_finds_nothing_in_a_good_backend(capsys: Captured) -> None:
     words = ["fuzz", QUICKSTART, "--backend", "interp", "--cases", "5", "--seed", "1"]
     found = document(capsys, *words)
     assert found["cases"] == 5
+    assert found["failure"] is None
+
+
+def test_fuzz_without_a_gpu_takes_every_backend_that_runs(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = Availability(False, "no GPU")
+    monkeypatch.setattr(type(backends()["cuda"]), "availability", lambda _: absent)
+    runners, why = choose_runners("auto")
+    assert [runner.backend.name for runner in runners] == ["interp", "emulator"]
+    assert backends()["emulator"].availability().detail in why
+    found = document(capsys, "fuzz", QUICKSTART, "--cases", "2", "--seed", "1")
+    assert found["cases"] == 2
+    assert found["calls"] >= 2 * len(runners)
     assert found["failure"] is None
 
 
