@@ -50,6 +50,7 @@ class Layout:
     rank: int
     swizzle: TensorSwizzle
     narrow: bool = False
+    odd: bool = False
     depth: int = 0
     fill: TensorFill = TensorFill.ZEROS
     steps: tuple[int, ...] = ()
@@ -70,8 +71,13 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Elements of the tensor: no multiples of the box."""
-        return (2 * self.box[0] + 3, *(21, 7, 5, 3)[: self.rank - 1])
+        """Elements of the tensor: no multiples of the box, nor of 16 bytes if ``odd``."""
+        return (2 * self.box[0] + self.rest, *(21, 7, 5, 3)[: self.rank - 1])
+
+    @property
+    def rest(self) -> int:
+        """Elements by which a row of the tensor is more than a multiple of the box."""
+        return 3 if self.odd else 16 // self.dtype.bytes
 
     def map_of(self, shape: tuple[int, ...]) -> TensorMap:
         """The map of a tensor of this shape whose rows have a little padding."""
@@ -84,7 +90,9 @@ class Layout:
 
     def __str__(self) -> str:
         words = [f"{self.rank}d", f"swizzle-{int(self.swizzle)}", str(self.dtype)]
-        words += ["narrow"] * self.narrow + ["nan"] * (self.fill is TensorFill.NAN)
+        words += (
+            ["odd"] * self.odd + ["narrow"] * self.narrow + ["nan"] * (self.fill is TensorFill.NAN)
+        )
         return " ".join(words)
 
 
@@ -93,7 +101,8 @@ def _layouts() -> Iterator[Layout]:
     for rank in (2, 3, 4, 5):
         for place, swizzle in enumerate(TensorSwizzle):
             dtype = (DType.BF16, DType.F32, DType.F16)[(rank + place) % 3]
-            yield Layout(dtype, rank, swizzle, narrow=(rank + place) % 5 == 0)
+            narrow, odd = (rank + place) % 5 == 0, (rank + place) % 2 == 1
+            yield Layout(dtype, rank, swizzle, narrow=narrow, odd=odd)
 
 
 def _tensor_words(description: TensorMap) -> int:
@@ -103,7 +112,7 @@ def _tensor_words(description: TensorMap) -> int:
 def _boxes(random: Random, layout: Layout, shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Corners of boxes: most boxes touch the tensor, many cross its edge, a few are far away.
 
-    The innermost coordinate is a multiple of 16 bytes: the hardware takes no other.
+    The innermost coordinate is a multiple of 16 bytes: with any other an H200 has stopped.
     """
     corners = [
         random.integers(-box, extent, _VECTORS)
@@ -170,7 +179,11 @@ def _store(number: int, layout: Layout) -> Case:
     if layout.rank > 2:
         layout = replace(layout, depth=1)
     room = layout.box[-1] + (3 if layout.rank == 2 else 1)
-    shape = (layout.box[0] + 5, *(extent + 2 for extent in layout.box[1:-1]), _VECTORS * room)
+    shape = (
+        layout.box[0] + layout.rest,
+        *(extent + 2 for extent in layout.box[1:-1]),
+        _VECTORS * room,
+    )
     description = layout.map_of(shape)
     words = description.box_bytes // 4
     offset = 1024 + 128 * (number % 8)

@@ -79,7 +79,7 @@ FIRST_INTEGERS = [-6, -9, -9, 4, 7, 3]
 
 
 def test_innermost_coordinate_must_be_a_multiple_of_16_bytes() -> None:
-    """An H200 stops with an illegal instruction: the emulator says what is wrong."""
+    """With boxes that start anywhere an H200 stops: the emulator says what is wrong."""
     case = all_cases()["tensor_load 2d swizzle-0 f16"]
 
     def inputs(random: Random) -> Arrays:
