@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from moedsl.cli.console import Column
+from moedsl.cli.options import rounds
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--contestants", default="", help="comma-separated names (default: all that can run)"
     )
-    parser.add_argument("--rounds", type=int, default=15, help="shuffled rounds (default: 15)")
+    parser.add_argument("--rounds", type=rounds, default=15, help="shuffled rounds (default: 15)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the order")
 
 
@@ -91,7 +92,7 @@ def _show(console: Console, case: Case, timings: list[Timing]) -> None:
         Column("error"),
     ]
     ours = next((t.median for t in timings if t.contestant == "moedsl"), best)
-    rows = [
+    lines = [
         (
             t.contestant,
             f"{t.median * 1e6:.1f}",
@@ -104,5 +105,5 @@ def _show(console: Console, case: Case, timings: list[Timing]) -> None:
         )
         for t in timings
     ]
-    console.table(columns, rows)
+    console.table(columns, lines)
     console.write("")

@@ -75,6 +75,13 @@ def size(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def rounds(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """A number above 0."""
     try:
