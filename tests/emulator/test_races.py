@@ -37,6 +37,22 @@ class Seeded:
     blocks: int = 1
 
 
+_LAST = """
+    sync_cta();
+    const bool last = shared_load<int>(0) == cta_count() - 1;
+"""
+_SUM = """
+    float sum = 0.0f;
+    for (int i = 0; last && i < cta_count(); ++i) {
+        sum += global_load(arguments.parts + i * 64 + thread);  // BUG
+    }
+    if (last) global_store(arguments.y + thread, sum);
+"""
+_PART = """
+    global_store(arguments.parts + cta_index() * 64 + thread, 1.0f);  // OTHER
+"""
+_COUNT = "shared_store(0, atomic_add(arguments.flag, 1));"
+
 CASES = [
     Seeded(
         "read after write without a barrier",
@@ -148,38 +164,47 @@ CASES = [
     ),
     Seeded(
         "partial sums of another block without a fence",
-        """
-    global_store(arguments.parts + cta_index() * 64 + thread, 1.0f);  // OTHER
-    $FIX
+        f"""
+{_PART}
     sync_cta();
-    if (thread == 0) shared_store(0, atomic_add(arguments.flag, 1));
-    sync_cta();
-    const bool last = shared_load<int>(0) == cta_count() - 1;
+    if (thread == 0) {{ $FIX {_COUNT} $FIX }}
+{_LAST}{_SUM}
+""",
+        "fence_device();",
+        blocks=3,
+    ),
+    Seeded(
+        "partial sums counted by a thread that has not fenced since the barrier",
+        f"""
+{_PART}
     $FIX
-    float sum = 0.0f;
-    for (int i = 0; last && i < cta_count(); ++i) {
-        sum += global_load(arguments.parts + i * 64 + thread);  // BUG
-    }
-    if (last) global_store(arguments.y + thread, sum);
+    if (thread == 0) {{ {_COUNT} fence_device(); }}
+{_LAST}{_SUM}
+""",
+        "sync_cta(); fence_device();",
+        "fence_device(); sync_cta();",
+        blocks=3,
+    ),
+    Seeded(
+        "partial sums read behind fences of threads that have not counted",
+        f"""
+{_PART}
+    sync_cta();
+    if (thread == 0) {{ fence_device(); {_COUNT} $FIX }}
+{_LAST}
+    fence_device();
+{_SUM}
 """,
         "fence_device();",
         blocks=3,
     ),
     Seeded(
         "partial sums counted before all threads have written",
-        """
-    global_store(arguments.parts + cta_index() * 64 + thread, 1.0f);  // OTHER
-    fence_device();
+        f"""
+{_PART}
     $FIX
-    if (thread == 0) shared_store(0, atomic_add(arguments.flag, 1));
-    sync_cta();
-    const bool last = shared_load<int>(0) == cta_count() - 1;
-    fence_device();
-    float sum = 0.0f;
-    for (int i = 0; last && i < cta_count(); ++i) {
-        sum += global_load(arguments.parts + i * 64 + thread);  // BUG
-    }
-    if (last) global_store(arguments.y + thread, sum);
+    if (thread == 0) {{ fence_device(); {_COUNT} fence_device(); }}
+{_LAST}{_SUM}
 """,
         "sync_cta();",
         blocks=3,

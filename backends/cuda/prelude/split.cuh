@@ -23,18 +23,23 @@ MOE_DEVICE void sum_parts(float (&result)[kCount], const float* source, i64 part
 // True in all threads of the CTA that is the last of `parts` to arrive at `semaphore`, which is
 // zero again afterwards. What the others wrote before is then visible. `scratch` is i32 in shared
 // memory; all threads call.
+//
+// In PTX's memory model a relaxed atomic operation releases through a fence before it and acquires
+// through a fence behind it, both in program order of the thread that performs it: fences of the
+// other threads would order nothing. Thread 0's alone are enough, as causality is transitive: the
+// first barrier puts all threads' writes before its first fence, the second one all threads' reads
+// behind its second.
 MOE_DEVICE bool arrive_last(int* semaphore, int parts, u32 scratch) {
-    fence_device();
     sync_cta();
     if (thread_index() == 0) {
+        fence_device();
         const bool last = atomic_add(semaphore, 1) == parts - 1;
+        fence_device();
         if (last) global_store(semaphore, 0);
         shared_store(scratch, static_cast<int>(last));
     }
     sync_cta();
-    const bool last = shared_load<int>(scratch) != 0;
-    fence_device();
-    return last;
+    return shared_load<int>(scratch) != 0;
 }
 
 }  // namespace moe

@@ -59,7 +59,7 @@ unsigned new_agent(Block& block, const std::string& name) {
 
 void start_time(Thread& thread) {
   if (!races_on) return;
-  thread.time = std::make_unique<Time>();
+  thread.time = std::make_unique<ThreadTime>();
   thread.time->known.own.resize(2 * thread.block->threads.size());
   tick(thread);
 }
@@ -74,8 +74,6 @@ Event now(const Thread& thread) {
 
 static void join(Time& time, const Time& more) {
   time.known.join(more.known);
-  time.fenced.join(more.fenced);
-  time.observed.join(more.observed);
   time.proxied.join(more.proxied);
 }
 
@@ -86,7 +84,7 @@ void join(Time& meeting, const Thread& thread) {
 void leave_with(const Time& meeting, Thread& thread) {
   if (!races_on) return;
   const std::uint32_t clock = thread.time->known.own[thread.index];
-  *thread.time = meeting;
+  static_cast<Time&>(*thread.time) = meeting;
   thread.time->known.own[thread.index] = clock;
   tick(thread);
 }
@@ -114,7 +112,7 @@ void order_proxy_fence(Thread& thread) {
 
 void order_fence(Thread& thread) {
   if (!races_on) return;
-  Time& time = *thread.time;
+  ThreadTime& time = *thread.time;
   time.known.join(time.observed);
   time.fenced.join(time.known);
   tick(thread);
@@ -145,25 +143,25 @@ void join_from(Time& meeting, const Thread& thread, const Block& block) {
     return from_inside(from_outside(knowledge, thread.block->index), block.index);
   };
   const Time& time = *thread.time;
-  join(meeting, Time{seen(time.known), seen(time.fenced), seen(time.observed), seen(time.proxied)});
+  join(meeting, Time{seen(time.known), seen(time.proxied)});
 }
 
 void order_flag_load(Thread& thread, const void* flag, bool acquire) {
   if (!races_on) return;
-  Time& time = *thread.time;
+  ThreadTime& time = *thread.time;
   (acquire ? time.known : time.observed).join(from_inside(released[flag], thread.block->index));
 }
 
 void order_flag_store(Thread& thread, const void* flag, bool release) {
   if (!races_on) return;
-  Time& time = *thread.time;
+  const ThreadTime& time = *thread.time;
   released[flag] = from_outside(release ? time.known : time.fenced, thread.block->index);
   tick(thread);
 }
 
 void order_atomic(Thread& thread, const void* flag, bool acquire, bool release) {
   if (!races_on) return;
-  Time& time = *thread.time;
+  const ThreadTime& time = *thread.time;
   order_flag_load(thread, flag, acquire);
   released[flag].join(from_outside(release ? time.known : time.fenced, thread.block->index));
   tick(thread);

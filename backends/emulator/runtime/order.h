@@ -43,12 +43,18 @@ struct Knowledge {
   bool includes_of_others(const Event& event) const;
 };
 
-// A thread's position in time. `fenced` is what it knew at its last fence, which is what relaxed
-// operations on flags pass on; `observed` is what they brought, which counts after the next fence;
-// `proxied` is what the async proxy was told by fence.proxy.async. Barriers pass on all of them, so
-// that a fence may stand on either side of one.
+// What threads pass on where they meet; `proxied` is what the async proxy was told by
+// fence.proxy.async.
 struct Time {
-  Knowledge known, fenced, observed, proxied;
+  Knowledge known, proxied;
+};
+
+// A thread's position in time. `fenced` is what it knew at its last fence, which is what its relaxed
+// operations on flags pass on; `observed` is what they brought, which counts after its next fence.
+// Both are the thread's own: in PTX's release and acquire patterns the fence and the operation are
+// in program order, and no barrier makes up for that.
+struct ThreadTime : Time {
+  Knowledge fenced, observed;
 };
 
 // Whether accesses are ordered at all, as the request asks.

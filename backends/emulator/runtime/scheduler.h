@@ -54,7 +54,7 @@ struct Thread {
   WgmmaPosition wgmma;
   unsigned registers = 0;
   std::uint32_t cluster_phase = 0;  // of the cluster's barrier, to wait for; 0 if not arrived
-  std::unique_ptr<Time> time;
+  std::unique_ptr<ThreadTime> time;
 };
 
 // The collective that lanes of a warp are gathering for. `frames` are theirs, on their stacks.
