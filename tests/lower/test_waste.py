@@ -64,6 +64,11 @@ def test_what_no_height_could_spare_is_no_waste() -> None:
     assert warnings_of("tile m=8 n=128; swap_ab", 8) == []
 
 
+def test_a_tail_that_the_warps_cannot_share_is_not_advised() -> None:
+    # Four warps need 64 columns at a height of 8: no tail can spare the padding of this tile.
+    assert warnings_of("tile m=16 n=32 k=32; swap_ab", 16) == []
+
+
 def test_few_warps_are_told_with_what_keeps_others_out() -> None:
     wasteful = "tile m=128 n=128 k=64; stages 6; warps consumers=1"
     (found,) = warnings_of(wasteful, None)

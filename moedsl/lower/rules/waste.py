@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.lower.resources import WARP, step_shape
+from moedsl.lower.resources import WARP, share_tile, step_shape
 from moedsl.lower.rules.case import Finding
 from moedsl.work import ceil_div, tile_height
 
@@ -17,7 +17,7 @@ FEWEST_WARPS = 8
 """Two for each of an SM's four schedulers: one computes while the other waits."""
 
 MOST_PADDING = 0.25
-"""Of all multiplications, beyond what the narrowest possible tiles would pad."""
+"""Of all multiplications, beyond what the lowest tiles that the warps can share would pad."""
 
 
 def enough_warps_are_resident(case: Case) -> Iterator[Finding]:
@@ -50,8 +50,12 @@ def padding_is_small(case: Case) -> Iterator[Finding]:
     each = ceil_div(case.rows, signature.expert_count)
     full, rest = divmod(each, schedule.tile.rows)
     height = tile_height(schedule, rest) if rest else 0
-    step = step_shape(signature.compute, schedule.swap_ab).rows
-    best = ceil_div(rest, step) * step
+    step = step_shape(signature.compute, schedule.swap_ab)
+    warps = case.resources.threads // WARP
+    lowest = ceil_div(rest, step.rows) * step.rows
+    possible = range(lowest, height, step.rows)
+    columns = schedule.tile.columns
+    best = next((h for h in possible if share_tile(h, columns, warps, step)), height)
     taken = full * schedule.tile.rows + height
     share = (height - best) / taken
     if share <= MOST_PADDING:
