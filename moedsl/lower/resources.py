@@ -139,9 +139,12 @@ def share_tile(height: int, columns: int, warps: int, step: StepShape) -> WarpLa
     return None if best is None else WarpLayout(height, best[1], warps // best[1])
 
 
-def staged_pitch(columns: int, swap_ab: bool) -> int:
-    """f32 words between staged rows: 8 mod 32, or 4 mod 16 with swap_ab, for distinct banks."""
-    return (columns + 11) // 16 * 16 + 4 if swap_ab else (columns + 23) // 32 * 32 + 8
+def staged_pitch(columns: int, step: StepShape) -> int:
+    """f32 words between staged rows: 8 mod 32, or 4 mod 16 where the step lies across, for distinct
+    banks.
+    """
+    across = step.columns > step.rows
+    return (columns + 11) // 16 * 16 + 4 if across else (columns + 23) // 32 * 32 + 8
 
 
 def resources(kernel: TileKernel, target: Target) -> Resources:
@@ -157,7 +160,7 @@ def resources(kernel: TileKernel, target: Target) -> Resources:
     stage = max(_stage_bytes(op, schedule, compute) for op in multiplies)
     staging = max(
         (
-            STAGED_ROWS * staged_pitch(tile.columns // layout.columns, schedule.swap_ab) * 4 * sums
+            STAGED_ROWS * staged_pitch(tile.columns // layout.columns, step) * 4 * sums
             for layout in layouts
         ),
         default=0,

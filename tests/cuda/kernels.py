@@ -88,7 +88,7 @@ def forward(
     return MoeKernel(signature(tensors, experts, n, k, compute), body)
 
 
-def gate_up(experts: int = 8, n: int = 256, k: int = 128, bias: bool = True) -> MoeKernel:
+def gate_up(experts: int = 8, n: int = 256, k: int = 128, output: DType = DType.BF16) -> MoeKernel:
     """H = w[m] * silu(gate + bias[e, n]) * up * scale."""
     tensors = [
         Tensor("x", Role.INPUT, DType.BF16, ("m", "k")),
@@ -97,7 +97,7 @@ def gate_up(experts: int = 8, n: int = 256, k: int = 128, bias: bool = True) -> 
         Tensor("bias", Role.INPUT, DType.BF16, ("e", "n")),
         Tensor("weight", Role.INPUT, DType.F32, ("m",)),
         Tensor("scale", Role.INPUT, DType.F32, ()),
-        Tensor("h", Role.OUTPUT, DType.BF16, ("m", "n")),
+        Tensor("h", Role.OUTPUT, output, ("m", "n")),
     ]
     domain = ("m", "n")
     gate, up, b, w, s = (Value(name, domain) for name in ("gate", "up", "b", "wt", "s"))

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
     "f16": (forward(4, 72, 136, compute=Compute.F16), replace(BASE, stages=2)),
     "tf32": (forward(4, 72, 136, compute=Compute.TF32), NARROW),
     "f32": (forward(4, 72, 136, compute=Compute.F32), NARROW),
+    "f32 swapped": (forward(4, 72, 136, compute=Compute.F32), replace(NARROW, swap_ab=True)),
     "odd": (forward(4, 67, 41, weights="ekn"), BASE),
     "tails and swap": (
         forward(4, 72, 136, weights="ekn"),
@@ -56,6 +57,7 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
     "accumulated": (forward(4, 72, 136, accumulate=True), BASE),
     "weight gradient": (weight_gradient(experts=4, n=72, k=40), BASE),
     "gate and up": (gate_up(experts=4, n=72, k=72), replace(BASE, tails=(32, 16))),
+    "gate and up into f32": (gate_up(experts=4, n=72, k=72, output=DType.F32), BASE),
 }
 
 
@@ -63,7 +65,7 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, schedule = CASES[name]
-    mode = Mode.BOUND if name == "gate and up" else Mode.EXACT
+    mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
     padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
     given = make_inputs(kernel, ROWS, {"t": 130}, mode, 1, padding, spare_rows=3)
     poison_maps(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moedsl.backends.cuda.access import VECTOR_BYTES
 from moedsl.backends.cuda.gpu import (
     Buffer,
     Copy,
@@ -16,13 +17,15 @@ from moedsl.backends.cuda.gpu import (
     TileLoop,
     TileOp,
 )
-from moedsl.ir.elementwise import Store
+from moedsl.ir.core import Coordinate
+from moedsl.ir.elementwise import Load, Store
 from moedsl.ir.tile import Multiply
 from moedsl.lower.resources import STAGED_ROWS, depth_inner, resources
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
+    from moedsl.backends.cuda.gpu import EpilogueOp
     from moedsl.ir.tile import TileKernel
 
 
@@ -35,12 +38,7 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     if kernel.schedule.split_k > 1:
         sums = tuple(value for op in pipelines for value in op.results)
         body.append(JoinParts(sums, kernel.schedule.split_k))
-    stored = [
-        kernel.signature.tensor(op.access.tensor).dtype.bytes
-        for op in elementwise
-        if isinstance(op, Store)
-    ]
-    body.append(Epilogue(STAGED_ROWS, 16 // min(stored), elementwise))
+    body.append(Epilogue(STAGED_ROWS, _vector(kernel, elementwise, access), elementwise))
     return GpuKernel(
         signature=kernel.signature,
         target=kernel.target,
@@ -50,6 +48,23 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
         body=(TileLoop(kernel.schedule.persistent, kernel.schedule.stages, tuple(body)),),
         source=kernel.source,
     )
+
+
+def _vector(kernel: TileKernel, body: tuple[EpilogueOp, ...], access: AccessModes) -> int:
+    """Columns of a thread: 16 bytes of the smallest type that is stored, or read as vectors."""
+    signature = kernel.signature
+    along = Coordinate(signature.columns)
+    moved = {
+        op.access.tensor
+        for op in body
+        if isinstance(op, Store)
+        or (
+            isinstance(op, Load)
+            and op.access.tensor in access.vector
+            and op.access.coordinates[-1] == along
+        )
+    }
+    return VECTOR_BYTES // min(signature.tensor(name).dtype.bytes for name in moved)
 
 
 def _pipeline(kernel: TileKernel, op: Multiply, number: int) -> Pipeline:

@@ -26,6 +26,7 @@ MOE_DEVICE void load_elements(float (&result)[kCount], const T* source, i64 stri
 template <int kCount, class T>
 MOE_DEVICE void load_vector(float (&result)[kCount], const T* source, int count) {
     constexpr int kVector = 16 / static_cast<int>(sizeof(T));
+    static_assert(kCount % kVector == 0, "a vector holds more than the thread's columns");
     if (count < kCount) return load_elements(result, source, 1, count);
     MOE_UNROLL
     for (int i = 0; i < kCount; i += kVector) {
@@ -47,6 +48,7 @@ MOE_DEVICE void store_elements(T* target, i64 stride, int count, const float (&v
 template <int kCount, class T>
 MOE_DEVICE void store_vector(T* target, int count, const float (&value)[kCount]) {
     constexpr int kVector = 16 / static_cast<int>(sizeof(T));
+    static_assert(kCount % kVector == 0, "a vector holds more than the thread's columns");
     if (count < kCount) return store_elements(target, 1, count, value);
     MOE_UNROLL
     for (int i = 0; i < kCount; i += kVector) {
