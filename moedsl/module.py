@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _TEXT = re.compile(r"\n|^\s*(kernel|schedule)\b|\bkernel\s+\w+\s*\{")
 
 
-def load(source: str | PathLike[str], /, **params: int) -> Module:
+def load(source: str | PathLike[str], /, **params: float) -> Module:
     """The program of a ``.moe`` file, or of a text: a ``str`` with a line break or a kernel in it.
 
     ``params`` replace the values of the program's ``param`` statements. Raises DiagnosticError
@@ -45,7 +45,7 @@ def load(source: str | PathLike[str], /, **params: int) -> Module:
 class Module:
     """The kernels and schedules of one text."""
 
-    def __init__(self, source: Source, params: Mapping[str, int]) -> None:
+    def __init__(self, source: Source, params: Mapping[str, int | float]) -> None:
         self.source, self.params = source, dict(params)
         self._program = load_program(source, self.params)
         for diagnostic in self._program.diagnostics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-_SETTING = re.compile(r"([^\W\d]\w*)=(-?\d+)", re.ASCII)
+_SETTING = re.compile(r"([^\W\d]\w*)=(-?)(\d+|\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)
 
 
 def add_file(parser: argparse.ArgumentParser, what: str = "a .moe file") -> None:
@@ -59,12 +59,20 @@ def count(text: str) -> int:
     return int(text)
 
 
-def setting(text: str) -> tuple[str, int]:
-    """``name=value`` as a pair; the value is a whole number."""
+def setting(text: str) -> tuple[str, int | float]:
+    """``name=value`` as a pair; the value is a number as the language writes it."""
     match = _SETTING.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=NUMBER")
-    return match[1], int(match[2])
+    sign, number = match[2], match[3]
+    return match[1], int(sign + number) if number.isdecimal() else float(sign + number)
+
+
+def seed(text: str) -> int:
+    """What random numbers start from: a whole number, at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number, 0 or more")
+    return int(text)
 
 
 def size(text: str) -> tuple[str, int]:

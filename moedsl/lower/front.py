@@ -36,7 +36,7 @@ class Program:
         return any(found.severity is Severity.ERROR for found in self.diagnostics)
 
 
-def check_program(source: Source, overrides: Mapping[str, int] | None = None) -> Program:
+def check_program(source: Source, overrides: Mapping[str, int | float] | None = None) -> Program:
     """What is sound of ``source``, and everything found in it. Never raises.
 
     ``overrides`` replace the values of params by name.
@@ -49,7 +49,7 @@ def check_program(source: Source, overrides: Mapping[str, int] | None = None) ->
     return Program(kernels, requests, in_order(found))
 
 
-def load_program(source: Source, overrides: Mapping[str, int] | None = None) -> Program:
+def load_program(source: Source, overrides: Mapping[str, int | float] | None = None) -> Program:
     """``source`` as a program; raises DiagnosticError with everything found if any is an error."""
     program = check_program(source, overrides)
     if program.broken:

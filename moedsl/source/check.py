@@ -9,6 +9,7 @@ from moedsl.source import syntax
 from moedsl.source.accesses import Accesses
 from moedsl.source.body import Body
 from moedsl.source.checked import Assignment, CheckedKernel, Domain, Write
+from moedsl.source.constants import LARGEST
 from moedsl.source.declarations import Declarations
 from moedsl.source.diagnostic import Diagnostic, Label, Severity
 from moedsl.source.reporter import Reporter
@@ -31,7 +32,7 @@ class CheckResult:
 
 
 def check_file(
-    file: syntax.File, source: Source, overrides: Mapping[str, int] | None = None
+    file: syntax.File, source: Source, overrides: Mapping[str, int | float] | None = None
 ) -> CheckResult:
     """Check every kernel of ``file``; ``overrides`` replace the values of params. Never raises."""
     report = Reporter(source)
@@ -66,7 +67,11 @@ def check_file(
                 help="a kernel looks like `kernel name { … }`",
             )
         )
-    for name in overrides:
+    for name, value in overrides.items():
+        # Also true of what is not a number.
+        if not abs(value) <= LARGEST:
+            message = f"the param `{clip(name)}` is set to a number that is too large"
+            report.diagnostics.append(Diagnostic("MOE0005", message, source))
         if name not in known:
             report.diagnostics.append(
                 Diagnostic(
@@ -89,7 +94,7 @@ class _Check:
     """The check of one kernel."""
 
     def __init__(
-        self, kernel: syntax.Kernel, report: Reporter, overrides: Mapping[str, int]
+        self, kernel: syntax.Kernel, report: Reporter, overrides: Mapping[str, int | float]
     ) -> None:
         self.kernel, self.report = kernel, report
         self.names = Declarations(report, overrides)

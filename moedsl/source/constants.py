@@ -90,7 +90,7 @@ class Evaluator:
                 value = _quotient(left, right)
             case _:
                 assert_never(expression.operator)
-        if not math.isfinite(value) or abs(value) > _LARGEST:
+        if not math.isfinite(value) or abs(value) > LARGEST:
             self.report.error(
                 "MOE0005",
                 "this number is too large",
@@ -101,7 +101,7 @@ class Evaluator:
         return value
 
 
-_LARGEST = 1 << 127
+LARGEST = 1 << 127
 
 
 def _quotient(left: Number, right: Number) -> Number:

@@ -61,7 +61,7 @@ class Declarations:
     are the names that something refers to.
     """
 
-    def __init__(self, report: Reporter, overrides: Mapping[str, int]) -> None:
+    def __init__(self, report: Reporter, overrides: Mapping[str, int | float]) -> None:
         self.report, self.overrides = report, overrides
         self.names: dict[str, Span] = {}
         self.unknowable: set[str] = set()
