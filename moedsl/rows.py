@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
+from moedsl.source.read import read_all
 from moedsl.source.span import Source, Span
 
 if TYPE_CHECKING:
@@ -133,9 +134,10 @@ class _Words:
         """The rows in a file, or in one case of it."""
         name, hash_, case = text.partition("#")
         try:
-            content = Path(name).read_text(encoding="utf-8") if name else None
+            content = _content(name) if name else None
         except (OSError, UnicodeDecodeError, ValueError) as error:
-            self.fail("MOE0620", f"cannot read rows from '{name}': {error}")
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            self.fail("MOE0620", f"cannot read rows from '{name}': {reason}")
         if content is None:
             self.fail("MOE0620", "no rows are given")
         try:
@@ -162,6 +164,12 @@ class _Words:
 
 
 _DISTRIBUTIONS = {"even": ("N",), "uniform": ("N",), "onehot": ("N",), "zipf": ("N", "S")}
+
+
+def _content(name: str) -> str:
+    """The text of a file."""
+    with Path(name).open("rb") as opened:
+        return read_all(opened).decode()
 
 
 def _multinomial(total: int, weights: list[float], rng: random.Random) -> list[int]:

@@ -138,7 +138,7 @@ def _write(
         manifest = {**_manifest(made, tile), "schedule": schedule, "artefacts": files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n")
     except OSError as error:
-        message = f"cannot write '{error.filename}': {error.strerror}"
+        message = f"cannot write '{error.filename or output}': {error.strerror}"
         raise wrong("MOE0609", message) from error
     for file_name in (*files.values(), str(folder / MANIFEST)):
         console.write(file_name)

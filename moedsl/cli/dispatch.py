@@ -7,6 +7,8 @@ lacks, 70 an error in moedsl itself, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from enum import IntEnum
@@ -32,6 +34,8 @@ class ExitCode(IntEnum):
     INTERNAL = 70
     INTERRUPTED = 130
 
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS = {
     "check": "say what is wrong with a file",
@@ -60,17 +64,36 @@ class Command(Protocol):
 def main(words: Sequence[str] | None = None) -> int:
     """Run ``moedsl`` with ``words`` (the process's own by default); the exit code."""
     words = sys.argv[1:] if words is None else words
+    _open_closed_streams()
     try:
         code = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _discard_output()
         return ExitCode.OK
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _discard_output()
+        sys.stderr.write(f"moedsl: cannot write: {error.strerror}\n")
+        return ExitCode.ENVIRONMENT
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return ExitCode.INTERRUPTED
     return code
+
+
+def _open_closed_streams() -> None:
+    """Whoever starts us with ``>&-`` gets what /dev/null would give."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+
+
+def _discard_output() -> None:
+    """What is still buffered for stdout must go somewhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(words: Sequence[str]) -> int:
@@ -112,9 +135,13 @@ def _guard(
     except UnavailableError as error:
         console.unavailable(error)
         return ExitCode.ENVIRONMENT
-    except BrokenPipeError:
-        raise
+    except MemoryError as error:
+        help = "fewer rows or smaller sizes (--rows, --set) need less"
+        console.unavailable(UnavailableError(f"there is not enough memory: {error}", help))
+        return ExitCode.ENVIRONMENT
     except Exception as error:
+        if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) in _FULL:
+            raise
         from moedsl.cli.crash import write_archive
 
         console.crashed(error, write_archive(words, error))
@@ -159,7 +186,8 @@ def _top_parser(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False
     return parser
 
 

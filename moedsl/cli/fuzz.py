@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from moedsl.backend import backends
 from moedsl.cli.given import read_file
-from moedsl.cli.options import add_file, add_settings, positive
+from moedsl.cli.options import add_file, add_settings, positive, rounds, seed
 from moedsl.cli.place import Gpu, Host
 from moedsl.cli.run import choose_backend
 from moedsl.fuzz.case import read_case
@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel", metavar="NAME", help="only this kernel (default: all)")
     add_settings(parser)
     parser.add_argument(
-        "--cases", metavar="N", type=int, default=100, help="cases to draw (default: 100)"
+        "--cases", metavar="N", type=rounds, default=100, help="cases to draw (default: 100)"
     )
     parser.add_argument("--time", metavar="S", type=positive, help="stop after so many seconds")
-    parser.add_argument("--seed", type=int, help="draws the same cases again (default: random)")
+    parser.add_argument("--seed", type=seed, help="draws the same cases again (default: random)")
     parser.add_argument(
         "--backend",
         metavar="A,B",
@@ -60,16 +60,16 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     program = _program(arguments, console)
     if arguments.replay:
         return _report(arguments, console, replay(read_case(arguments.replay), program, runners))
-    seed = secrets.randbelow(1 << 32) if arguments.seed is None else arguments.seed
-    console.result(seed=seed, backend=why)
-    console.facts([("backend", why), ("seed", str(seed))])
+    start = secrets.randbelow(1 << 32) if arguments.seed is None else arguments.seed
+    console.result(seed=start, backend=why)
+    console.facts([("backend", why), ("seed", str(start))])
     with _progress(arguments.cases) as advance:
         report = fuzz(
             program,
             runners,
             cases=arguments.cases,
             seconds=arguments.time,
-            seed=seed,
+            seed=start,
             progress=advance,
             corpus=arguments.corpus or _corpus_folder(),
         )

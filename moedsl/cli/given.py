@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
-from moedsl.source.read import decode, read_source
+from moedsl.source.read import decode, read_all, read_source
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 def read_file(file: str) -> Source:
     """The text of ``file``, or of standard input for ``-``."""
-    return decode("<stdin>", sys.stdin.buffer.read()) if file == "-" else read_source(file)
+    if file != "-":
+        return read_source(file)
+    try:
+        return decode("<stdin>", read_all(sys.stdin.buffer))
+    except OSError as error:
+        raise wrong("MOE0010", f"cannot read standard input: {error.strerror}") from error
 
 
 def named_target(name: str | None) -> Target | None:

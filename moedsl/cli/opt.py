@@ -14,7 +14,7 @@ from moedsl.dispatch import applicable, pick
 from moedsl.ir.module import Module
 from moedsl.ir.text import parse_module, print_module
 from moedsl.lower.front import load_program
-from moedsl.lower.pipeline import PASSES, Options, print_after, run_passes
+from moedsl.lower.pipeline import PASSES, Options, find_passes, print_after, run_passes
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +59,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         options = _with_schedules(options, program)
     passes = all_passes()
     names = _names(arguments.passes, module)
-    watched = set(filter(None, arguments.print_ir_after.split(",")))
+    watched = [name for name in arguments.print_ir_after.split(",") if name]
+    find_passes([name for name in watched if name not in ("all", "input")], passes)
     observer = print_after(watched, console.note)
     result = print_module(run_passes(module, names, options, observer, passes))
     console.result(passes=names, ir=result)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moedsl.backend import backends
 from moedsl.cli.given import named_target
-from moedsl.cli.options import add_file, add_kernel, add_schedule, size
+from moedsl.cli.options import add_file, add_kernel, add_schedule, seed, size
 from moedsl.cli.program import choose
 from moedsl.cli.run_data import make_data, write_arrays
 from moedsl.cli.run_report import Setting, document, show
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="extent of a dynamic index (default: the number of rows)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of rows and data (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of rows and data (default: 0)")
     parser.add_argument(
         "--backend", metavar="NAME", default="auto", help="interp, cuda, … or auto (default)"
     )
@@ -86,10 +86,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         flops=amount,
         bytes=least_bytes(choice.kernel, data.rows, data.sizes),
     )
-    console.result(**document(setting, trial))
-    show(console, setting, trial)
     if arguments.save:
         write_arrays(arguments.save, trial.outputs)
+    console.result(**document(setting, trial))
+    show(console, setting, trial)
     return 0 if trial.good else 1
 
 

@@ -51,8 +51,8 @@ def make_data(arguments: argparse.Namespace, kernel: MoeKernel) -> Data:
     """What ``--rows --size --seed --inputs`` mean for ``kernel``."""
     signature = kernel.signature
     given, rows = read_arrays(arguments.inputs, kernel) if arguments.inputs else ({}, None)
-    if arguments.rows or rows is None:
-        words = arguments.rows or _default_rows(kernel)
+    if arguments.rows is not None or rows is None:
+        words = _default_rows(kernel) if arguments.rows is None else arguments.rows
         rows = parse_rows(words, signature.expert_count, arguments.seed)
     if len(rows) != signature.expert_count:
         raise _wrong(f"'offs' has {len(rows)} ends for {signature.expert_count} experts")
@@ -95,9 +95,11 @@ def read_arrays(file: str, kernel: MoeKernel) -> tuple[dict[str, Array], list[in
     that NumPy can convert. Raises DiagnosticError (MOE0607).
     """
     try:
-        with np.load(file) as opened:
+        with Path(file).open("rb") as stream, np.lib.npyio.NpzFile(stream) as opened:
             arrays = {name: opened[name] for name in opened.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise _wrong(f"cannot read '{file}': {error.strerror or error}") from error
+    except (ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise _wrong(f"cannot read '{file}' as an .npz file: {error}") from error
     offs = arrays.pop("offs", None)
     types = {tensor.name: NUMPY_TYPES[tensor.dtype] for tensor in kernel.signature.tensors}
@@ -106,6 +108,8 @@ def read_arrays(file: str, kernel: MoeKernel) -> tuple[dict[str, Array], list[in
             raise _wrong(
                 f"'{name}' is no tensor of the kernel", f"it has {', '.join(types)} and offs"
             )
+        if array.dtype.kind == "c":
+            raise _wrong(f"'{name}' holds complex numbers")
         raw = array.dtype.kind == "V" and array.dtype.itemsize == types[name].itemsize
         try:
             arrays[name] = array.view(types[name]) if raw else array.astype(types[name])

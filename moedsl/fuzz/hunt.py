@@ -198,7 +198,7 @@ def _remembered(
 
 
 def _remember(corpus: Path, failure: Failure, kernel: MoeKernel) -> Failure:
-    """``failure``, with the corpus entry that it was written to."""
+    """``failure``, with the corpus entry that it was written to, if one could be written."""
     value = {
         "backend": failure.backend,
         "message": failure.message,
@@ -207,8 +207,11 @@ def _remember(corpus: Path, failure: Failure, kernel: MoeKernel) -> Failure:
     }
     digest = hashlib.sha256(json.dumps(value["case"], sort_keys=True).encode()).hexdigest()[:16]
     entry = corpus / f"{failure.case.kernel}-{digest}.json"
-    corpus.mkdir(parents=True, exist_ok=True)
     draft = entry.with_suffix(".tmp")
-    draft.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    draft.replace(entry)
+    try:
+        corpus.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        draft.replace(entry)
+    except OSError:
+        return failure
     return Failure(failure.case, failure.backend, failure.message, entry)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import IO
 
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
 from moedsl.source.span import Source, Span
+
+MOST_BYTES = 1 << 26
+"""No file of a user's is that large; a device that never ends is."""
+
+
+def read_all(opened: IO[bytes]) -> bytes:
+    """What ``opened`` holds. Raises OSError, also for more than MOST_BYTES."""
+    data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return data
 
 
 def read_source(path: str | Path) -> Source:
@@ -14,7 +28,8 @@ def read_source(path: str | Path) -> Source:
     Raises DiagnosticError: MOE0010 if it cannot be read, MOE0009 if it is not UTF-8.
     """
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as opened:
+            data = read_all(opened)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise DiagnosticError([Diagnostic("MOE0010", f"cannot read `{path}`: {reason}")]) from error
