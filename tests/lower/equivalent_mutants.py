@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CHOOSE = "moedsl/lower/choose_schedule.py : "
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
+WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
 EQUIVALENT: dict[str, str] = {
     f"{CHOOSE}Proposal(128, 256, 64, 2, (6, 4), 8) → Proposal(128, 256, 64, 2, (6, 4), 7)": (
@@ -17,4 +18,36 @@ EQUIVALENT: dict[str, str] = {
     ),
     "moedsl/lower/fold_constants.py round_f32: struct.unpack('f', struct.pack('f', number))[0]"
     " → struct.unpack('f', struct.pack('f', number))[-1]": "one number is unpacked",
+    f"{CHOOSE}Proposal(16, 64, 64, 1, (4, 2), 4, swap_ab=True)"
+    " → Proposal(16, 63, 64, 1, (4, 2), 4, swap_ab=True)": (
+        "four warps share at least 64 columns whatever is proposed"
+    ),
+    f"{CHOOSE}Proposal(64, 64, 64, 1, (4, 2), 4) → Proposal(64, 64, 64, 1, (4, 2), 4) #2": (
+        "the swapped arguments are equal: the very same program"
+    ),
+    f"{CHOOSE}Proposal(128, 256, 128, 2, (4, 3), 8) → Proposal(128, 256, 129, 2, (4, 3), 8)": (
+        WHOLE_ELEMENTS
+    ),
+    f"{CHOOSE}Proposal(16, 64, 128, 1, (6, 3), 8, swap_ab=True)"
+    " → Proposal(16, 64, 129, 1, (6, 3), 8, swap_ab=True)": WHOLE_ELEMENTS,
+    "moedsl/lower/choose_schedule.py _high_enough: given.get('fuse_rows', 0)"
+    " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
+    "moedsl/lower/resources.py staged_pitch: columns + 11 → columns + 12": (
+        "a warp's columns are a multiple of 8: none lies between the two steps"
+    ),
+    "backends/cuda/emission/wgmma.py _list: entries[0].startswith → entries[1].startswith": (
+        "lists have at least 4 entries, all of one kind"
+    ),
+    "backends/cuda/lower/open_pipelines.py _pipeline: "
+    "Buffer(name, Side.COLUMNS, tile.columns, tile.depth, True)"
+    " → Buffer(name, Side.COLUMNS, tile.columns, tile.depth, False)": (
+        "every buffer is made again with its orientation before it is used"
+    ),
+    "backends/cuda/emission/consumer.py emit_entry: height != heights[-1] → height != heights[1]": (
+        "every height has its branch: which of them is the default does not matter"
+    ),
+    "backends/cuda/emission/consumer.py emit_entry: writer.lines(f'{label}: {call}', '    break;')"
+    " → writer.lines('    break;', f'{label}: {call}')": (
+        "a break before the first case is never reached, none is needed behind the last"
+    ),
 }

@@ -54,6 +54,7 @@ _LOWER = (
 _EMULATED = "tests/emulator/test_emitted.py"
 _CUDA = (
     "tests/cuda/test_passes.py",
+    "tests/cuda/test_ways.py",
     "tests/cuda_runtime/test_abi.py",
     "tests/cuda_runtime/test_launch.py",
     "tests/cuda/test_emit.py",
