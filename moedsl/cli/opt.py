@@ -50,6 +50,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     options = Options(
         target=target, rows=arguments.rows, report=lambda warning: console.report([warning])
     )
+    # Backends bring their dialects with their passes: before IR text of theirs is read.
+    passes = all_passes()
     if IR_TEXT.match(source.text):
         module = parse_module(source)
     else:
@@ -57,7 +59,6 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.report(program.diagnostics)
         module = Module("moe", program.kernels, source)
         options = _with_schedules(options, program)
-    passes = all_passes()
     names = _names(arguments.passes, module)
     watched = [name for name in arguments.print_ir_after.split(",") if name]
     find_passes([name for name in watched if name not in ("all", "input")], passes)

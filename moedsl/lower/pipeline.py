@@ -243,7 +243,10 @@ _runs = count()
 
 
 def dump_into(folder: Path) -> Observer:
-    """An observer that writes ``RUN_kernels_STEP_pass.mir`` files, numbered within the process."""
+    """An observer that writes ``RUN_kernels_STEP_pass.mir`` files, numbered within the process.
+
+    It raises DiagnosticError (MOE0609) where they cannot be written.
+    """
     from moedsl.ir.text import print_module
 
     run = next(_runs)
@@ -251,9 +254,13 @@ def dump_into(folder: Path) -> Observer:
     def observe(number: int, name: str, module: Module) -> None:
         kernels = "_".join(kernel.signature.name for kernel in module.kernels)
         safe = re.sub(r"\W", "_", kernels)[:80]
-        folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{run:03}_{safe}_{number:02}_{name}.mir"
-        file.write_text(print_module(module), encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(print_module(module), encoding="utf-8")
+        except OSError as error:
+            message = f"cannot write '{file}': {error.strerror}"
+            raise DiagnosticError([Diagnostic("MOE0609", message)]) from error
 
     return observe
 

@@ -115,6 +115,20 @@ def test_print_ir_after_knows_its_passes(capsys: Captured) -> None:
     assert "MOE0706" in capsys.readouterr().err
 
 
+def test_opt_reads_gpu_text_of_another_process(tmp_path: Path) -> None:
+    text = tmp_path / "quickstart.gpu"
+    shell(f"$MOEDSL compile {QUICKSTART} --emit gpu > {text}")
+    found = shell(f"$MOEDSL opt {text} --passes ''")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == text.read_text()
+
+
+def test_a_dump_that_cannot_be_written(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOEDSL_DUMP", "/dev/null/dump")
+    assert main(["compile", QUICKSTART, "--emit", "tile"]) == 2
+    assert "MOE0609" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_3() -> None:
     for options in ("", "--json"):
         found = shell(f"$MOEDSL run {QUICKSTART} --check none {options} > /dev/full")
