@@ -10,6 +10,7 @@ from moedsl.backends.cuda.abi import AccessModes
 from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emission.constants import emit_order
 from moedsl.backends.cuda.emission.writer import Writer, float_literal
+from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.gpu import Copy, CopyWay
 from moedsl.backends.cuda.lower import lower_to_gpu
 from moedsl.backends.emulator import BACKEND
@@ -17,7 +18,7 @@ from moedsl.inputs import make_inputs
 from moedsl.ir.core import Index, IndexKind, Role, Tensor, Value
 from moedsl.ir.elementwise import Apply, Function, Store
 from moedsl.ir.moe import Contract, MoeKernel
-from moedsl.ir.schedule import Schedule, TileShape
+from moedsl.ir.schedule import Persistence, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
@@ -73,6 +74,21 @@ def test_rows_that_no_tile_has_are_not_copied(tails: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(("number", "bits"), [(1e300, 0x7F800000), (-1e300, 0xFF800000)])
 def test_numbers_beyond_f32_are_its_infinities(number: float, bits: int) -> None:
     assert float_literal(number) == f"moe::float_of({bits:#010x}u)"
+
+
+def test_arguments_are_words_of_eight_bytes_that_say_what_they_are() -> None:
+    schedule = replace(BASE, split_k=2, persistent=Persistence.DYNAMIC)
+    unit = generate(build_tile(forward(), schedule, TARGET), AccessModes(frozenset()))
+    assert [f.offset for f in unit.arguments] == list(range(0, unit.argument_bytes, 8))
+    assert {f.bytes for f in unit.arguments} == {8}
+    for line in (
+        "const moe::bf16* w_ptr;  // bf16[e=8, n=256, k=128]",
+        "moe::i64 w_stride2;  // elements along k",
+        "moe::i64 t_extent;",
+        "const int* offs;  // i32[8], where each expert's rows end",
+        "float* partials;  // f32[tiles, 2 parts, 1 sums, tile]",
+    ):
+        assert f"    {line}\n" in unit.source
 
 
 @pytest.mark.parametrize("split_k", [1, 2, 3])

@@ -50,4 +50,5 @@ EQUIVALENT: dict[str, str] = {
     " → writer.lines('    break;', f'{label}: {call}')": (
         "a break before the first case is never reached, none is needed behind the last"
     ),
+    "backends/cuda/emission/producer.py _emit_advance: writer.line() → pass": "an empty line less",
 }
