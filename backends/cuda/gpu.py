@@ -3,6 +3,9 @@
 A kernel's body is one :class:`TileLoop`, which runs for every tile that the CTA takes. In it
 stand pipelines, each a loop over stages of depth, then, with split_k, :class:`JoinParts`, and last
 the epilogue. Buffers are named places in a stage of shared memory.
+
+Where warps are specialised, the loop holds roles instead: a scheduler publishes the tiles,
+producers fill the stages, and consumers run pipelines without copies, and the epilogue.
 """
 
 from __future__ import annotations
@@ -29,12 +32,23 @@ class Side(StrEnum):
 
 class CopyWay(StrEnum):
     """VECTOR: asynchronous, 16 bytes each; MAPPED: the same, lines found through an i32 map;
-    ELEMENT: through registers, one element at a time, any strides and maps.
+    ELEMENT: through registers, one element at a time, any strides and maps; TENSOR: boxes of the
+    copy engine (TMA).
     """
 
     VECTOR = "vector"
     MAPPED = "mapped"
     ELEMENT = "element"
+    TENSOR = "tensor"
+
+
+class RoleName(StrEnum):
+    """What specialised warps do: hand out tiles, bring in one side's operands, or multiply."""
+
+    SCHEDULER = "scheduler"
+    COLUMNS = "columns"
+    ROWS = "rows"
+    CONSUMER = "consumer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,38 @@ class Epilogue:
     span: Span = NOWHERE
 
 
-TileOp = Pipeline | JoinParts | Epilogue
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Take the tiles of this CTA, up to ``slots`` of them ahead of the roles that read them."""
+
+    slots: int
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """For each stage of the sum over ``over``: wait until it is free, run the copies in ``body``."""
+
+    over: str
+    body: tuple[Copy, ...]
+    span: Span = NOWHERE
+
+
+RoleOp = Publish | Fill | Pipeline | JoinParts | Epilogue
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Run ``body`` in ``warps`` warps of the CTA, ``registers`` to a thread."""
+
+    name: RoleName
+    warps: int
+    registers: int
+    body: tuple[RoleOp, ...]
+    span: Span = NOWHERE
+
+
+TileOp = Pipeline | JoinParts | Epilogue | Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +178,7 @@ class TileLoop:
     span: Span = NOWHERE
 
 
-GpuOp = TileLoop | Pipeline | Copy | MultiplyAdd | JoinParts | Epilogue
+GpuOp = TileLoop | Role | Publish | Fill | Pipeline | Copy | MultiplyAdd | JoinParts | Epilogue
 
 
 @dataclass(frozen=True)
@@ -153,15 +198,35 @@ class GpuKernel:
         """The only operation of the body."""
         return self.body[0]
 
+    def role(self, name: RoleName) -> Role:
+        """The role called ``name``; KeyError if there is none."""
+        for op in self.loop.body:
+            if isinstance(op, Role) and op.name is name:
+                return op
+        raise KeyError(name)
+
+    @property
+    def tile_body(self) -> tuple[TileOp | RoleOp, ...]:
+        """What is done with a tile: the loop's body, or the consumer's if warps have roles."""
+        return self.role(RoleName.CONSUMER).body if self.schedule.specialised else self.loop.body
+
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
-        """The loop's pipelines, in order."""
-        return tuple(op for op in self.loop.body if isinstance(op, Pipeline))
+        """The pipelines, in order."""
+        return tuple(op for op in self.tile_body if isinstance(op, Pipeline))
+
+    def buffer(self, name: str) -> Buffer:
+        """The buffer called ``name``; KeyError if there is none."""
+        for pipeline in self.pipelines:
+            for buffer in pipeline.buffers:
+                if buffer.name == name:
+                    return buffer
+        raise KeyError(name)
 
     @property
     def epilogue(self) -> Epilogue:
-        """The loop's epilogue."""
-        epilogue = self.loop.body[-1]
+        """The epilogue."""
+        epilogue = self.tile_body[-1]
         assert isinstance(epilogue, Epilogue)
         return epilogue
 

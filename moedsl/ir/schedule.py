@@ -123,6 +123,11 @@ class Schedule:
         """All tile heights the kernel may use, falling; the first is ``tile.rows``."""
         return (self.tile.rows, *self.tails)
 
+    @property
+    def specialised(self) -> bool:
+        """Whether warps have roles, producers or consumers, and unequal shares of registers."""
+        return self.consumer_registers > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.access import every_vector
+from moedsl.backends.cuda.lower.assign_roles import assign_roles
 from moedsl.backends.cuda.lower.choose_copies import choose_copies
 from moedsl.backends.cuda.lower.open_pipelines import open_pipelines
 from moedsl.backends.cuda.lower.place_buffers import place_buffers
@@ -37,10 +38,17 @@ PASSES = (
         "give every buffer its place in a stage of shared memory",
         lambda kernel, _: place_buffers(kernel),
     ),
+    Pass(
+        "assign_roles",
+        "gpu",
+        "gpu",
+        "give specialised warps their roles: scheduler, producers, consumers",
+        lambda kernel, _: assign_roles(kernel),
+    ),
 )
 """The same as :func:`lower_to_gpu` for arrays that allow vector access."""
 
 
 def lower_to_gpu(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     """``kernel`` as one CTA executes it. The schedule is legal on the kernel's target."""
-    return place_buffers(choose_copies(open_pipelines(kernel, access)))
+    return assign_roles(place_buffers(choose_copies(open_pipelines(kernel, access))))

@@ -21,6 +21,7 @@ from moedsl.ir.core import Coordinate
 from moedsl.ir.elementwise import Load, Store
 from moedsl.ir.tile import Multiply
 from moedsl.lower.resources import STAGED_ROWS, depth_inner, resources
+from moedsl.lower.resources.specialised import staged_part
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     if kernel.schedule.split_k > 1:
         sums = tuple(value for op in pipelines for value in op.results)
         body.append(JoinParts(sums, kernel.schedule.split_k))
-    body.append(Epilogue(STAGED_ROWS, _vector(kernel, elementwise, access), elementwise))
+    staged = STAGED_ROWS
+    if kernel.schedule.specialised:
+        staged = staged_part(kernel.schedule.swap_ab)[0]
+    body.append(Epilogue(staged, _vector(kernel, elementwise, access), elementwise))
     return GpuKernel(
         signature=kernel.signature,
         target=kernel.target,

@@ -1,0 +1,281 @@
+"""Consumers: products of one tile by warpgroups, and how its sums leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emission.arguments import factor_type
+from moedsl.backends.cuda.emission.consumer import sum_name
+from moedsl.backends.cuda.emission.epilogue import outside, sum_names
+from moedsl.backends.cuda.emission.roles import TILES, emit_range, row_block_bytes
+from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
+from moedsl.backends.cuda.emission.writer import identifier, plus
+from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
+from moedsl.ir.core import Compute
+from moedsl.ir.schedule import Cooperation
+from moedsl.lower.resources.specialised import TALL, block_bytes
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import Buffer, GpuKernel, Pipeline
+
+_TYPES = {Compute.BF16: WgmmaType.BF16, Compute.F16: WgmmaType.F16}
+
+
+def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
+    """The instructions that ``kernel`` uses."""
+    swap = kernel.schedule.swap_ab
+    found = []
+    for pipeline in kernel.pipelines:
+        for op in pipeline.body:
+            assert isinstance(op, MultiplyAdd)
+            tall, flat = (op.columns, op.rows) if swap else (op.rows, op.columns)
+            majors = [_major(kernel.buffer(name)) for name in (tall, flat)]
+            found += [
+                WgmmaShape(_TYPES[kernel.signature.compute], flat_extent(kernel, h), *majors)
+                for h in kernel.schedule.heights
+            ]
+    return tuple(found)
+
+
+def flat_extent(kernel: GpuKernel, height: int) -> int:
+    """Positions of the flat side that a consumer multiplies in a tile of ``height`` rows."""
+    layout = kernel.resources.layout(height)
+    if kernel.schedule.swap_ab:
+        return height // layout.rows
+    return kernel.schedule.tile.columns // layout.columns
+
+
+def tall_count(kernel: GpuKernel, height: int) -> int:
+    """The same for the tall side, in units of 64."""
+    layout = kernel.resources.layout(height)
+    if kernel.schedule.swap_ab:
+        return kernel.schedule.tile.columns // layout.columns // TALL
+    return height // layout.rows // TALL
+
+
+def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
+    """How the consumers share a tile, by its height, and the blocks in which operands lie."""
+    writer.lines("// How the consumers share a tile, by its height.", "template <int kHeight>")
+    writer.lines("struct Groups;", "")
+    for layout in kernel.resources.layouts:
+        with writer.block(f"template <>\nstruct Groups<{layout.height}>", "};"):
+            writer.lines(
+                f"static constexpr int kTall = {tall_count(kernel, layout.height)};",
+                f"static constexpr int kFlat = {flat_extent(kernel, layout.height)};",
+            )
+            rows = layout.height // layout.rows
+            columns = kernel.schedule.tile.columns // layout.columns
+            with writer.block("static MOE_DEVICE int row(int group)"):
+                writer.line(f"return group / {layout.columns} * {rows};")
+            with writer.block("static MOE_DEVICE int column(int group)"):
+                writer.line(f"return group % {layout.columns} * {columns};")
+        writer.line()
+    _emit_stage_tables(writer, kernel)
+
+
+def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
+    heights = sorted(kernel.schedule.heights)
+    writer.line("// Blocks of depth in a stage of a tile of this height.")
+    for number, counts in enumerate(kernel.stage_blocks):
+        with writer.block(f"MOE_DEVICE constexpr int depth_blocks{number}(int height)"):
+            by_height = dict(zip(kernel.schedule.heights, counts, strict=True))
+            for low, high in zip(heights, heights[1:], strict=False):
+                if by_height[low] != by_height[high]:
+                    writer.line(f"if (height <= {low}) return {by_height[low]};")
+            writer.line(f"return {by_height[heights[-1]]};")
+    writer.line()
+    writer.line("// The place of a height among all of them, the highest first.")
+    with writer.block("MOE_DEVICE int height_index(int height)"):
+        for place, height in enumerate(kernel.schedule.heights[:-1]):
+            writer.line(f"if (height == {height}) return {place};")
+        writer.line(f"return {len(heights) - 1};")
+    writer.line()
+
+
+def sums_type(kernel: GpuKernel) -> str:
+    """The type of one sum of a consumer, for a height kHeight."""
+    swap = str(kernel.schedule.swap_ab).lower()
+    return f"moe::GroupSums<Groups<kHeight>::kTall, Groups<kHeight>::kFlat, {swap}>"
+
+
+def emit_run(writer: Writer, kernel: GpuKernel) -> None:
+    """``run_tile``: the products of one tile, from its first stage to its stores."""
+    names = sum_names(kernel)
+    writer.line("// One tile by consumer `group`.")
+    writer.line("template <int kHeight>")
+    with writer.block(
+        "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
+        "moe::Ring<kStages>& stages, int group)"
+    ):
+        writer.line(f"using Sums = {sums_type(kernel)};")
+        for name in names:
+            writer.lines(f"Sums {name};", f"{name}.clear();")
+        for number, pipeline in enumerate(kernel.pipelines):
+            writer.line(f"// Sum over {identifier(pipeline.over)}.")
+            with writer.block(""):
+                _emit_pipeline(writer, kernel, pipeline, number)
+        parts = any(isinstance(op, JoinParts) for op in kernel.tile_body)
+        store = "store_parts" if parts else "store_tile"
+        writer.line(f"{store}<kHeight>(arguments, tile, group, {', '.join(names)});")
+    writer.line()
+
+
+def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
+    emit_range(writer, kernel, pipeline.over, f"depth_blocks{number}(kHeight)", constant=True)
+    for buffer in pipeline.buffers:
+        positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
+        major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
+        block = f"moe::Block<{factor_type(kernel)}, {positions}, {major}>"
+        writer.line(f"using {buffer.name}_block = {block};")
+    writer.lines("int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL")
+    with writer.block("for (; blocks_left > 0; blocks_left -= kKept)"):
+        writer.lines(
+            "const int blocks = moe::lesser(blocks_left, kKept);",
+            "const moe::u32 base = stages.slot * kStageBytes;",
+            "stages.wait_full(kFull);",
+            "moe::group_fence();",
+            "MOE_ROLL",
+        )
+        with writer.block("for (int block = 0; block < blocks; ++block)"):
+            for buffer in pipeline.buffers:
+                _emit_descriptor(writer, kernel, buffer)
+            writer.line("MOE_UNROLL")
+            with writer.block("for (int step = 0; step < 4; ++step)"):
+                _emit_products(writer, kernel, pipeline)
+        writer.lines(
+            "moe::group_commit();",
+            "moe::group_wait<1>();",
+            "if (before >= 0) release(before);",
+            "before = stages.slot;",
+            "stages.advance();",
+        )
+    for op in pipeline.results:
+        writer.line(f"{sum_name(op.name)}.finish();")
+    writer.line("if (before >= 0) release(before);")
+
+
+def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
+    rows = buffer.side is Side.ROWS
+    name = buffer.name
+    place = f"base + kKept * {buffer.offset}" if buffer.offset else "base"
+    first = f"Groups<kHeight>::{'row' if rows else 'column'}(group)"
+    writer.line(
+        f"const moe::u64 {name} = {name}_block::describe("
+        f"{place} + block * {name}_block::kBytes, {first});"
+    )
+
+
+def _emit_products(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> None:
+    kind = factor_type(kernel)
+    for op in pipeline.body:
+        assert isinstance(op, MultiplyAdd)
+        tall, flat = (
+            (op.columns, op.rows) if kernel.schedule.swap_ab else (op.rows, op.columns)
+        )
+        majors = ", ".join(str(int(_major(kernel.buffer(name)))) for name in (tall, flat))
+        sides = ", ".join(
+            f"moe::advanced({name}, step * {name}_block::kStep)" for name in (tall, flat)
+        )
+        with writer.from_source(kernel.source, op.span):
+            writer.line(
+                f"{sum_name(op.sum)}.template multiply<{tall}_block>({sides}, "
+                f"moe::Product<{kind}, {majors}>{{}});"
+            )
+
+
+def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
+    """``consume``: tile after tile; ``release``: a stage has been read."""
+    pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
+    with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
+        writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
+        if pingpong:
+            writer.line("int turn = 0;  // whose tile the next one is")
+        writer.line("MOE_ROLL")
+        with writer.block("for (;;)"):
+            writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {TILES});")
+            writer.line("if (tile.expert < 0) break;")
+            if pingpong:
+                writer.lines(
+                    "const bool mine = turn == group;",
+                    f"turn = turn + 1 == {kernel.schedule.consumers} ? 0 : turn + 1;",
+                )
+                with writer.block("if (!mine)"):
+                    writer.lines("stages.skip(stages_of(tile));", "continue;")
+            _emit_switch(writer, kernel, "0" if pingpong else "group")
+    writer.line()
+
+
+def _emit_switch(writer: Writer, kernel: GpuKernel, group: str) -> None:
+    heights = kernel.schedule.heights
+    if len(heights) == 1:
+        writer.line(f"run_tile<{heights[0]}>(arguments, tile, stages, {group});")
+        return
+    with writer.block("switch (tile.height)"):
+        for height in heights:
+            label = f"case {height}" if height != heights[-1] else "default"
+            call = f"run_tile<{height}>(arguments, tile, stages, {group});"
+            writer.lines(f"{label}: {call}", "    break;")
+
+
+def emit_release(writer: Writer) -> None:
+    """``release``: what was in a stage has been read by this warp."""
+    with writer.block("MOE_DEVICE void release(int stage)"):
+        writer.line("if (moe::lane_index() == 0) moe::barrier_arrive(kEmpty + stage * 8);")
+    writer.line()
+
+
+def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
+    """``store_tile``: sums through shared memory, part by part, to ``write_outputs``."""
+    names = sum_names(kernel)
+    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in names)
+    writer.line("// Takes the sums through shared memory, part by part, to the outputs.")
+    writer.line("template <int kHeight>")
+    with writer.block(
+        "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
+        f"int group{parameters})"
+    ):
+        writer.lines(
+            f"using Sums = {sums_type(kernel)};",
+            "constexpr moe::u32 kPlane = Sums::kPartRows * Sums::kPitch * 4;",
+            "constexpr int kPerRow = Sums::kPartColumns / kVector;",
+            "const moe::u32 staged = kStaging + staging_of(group) * kStagingBytes;",
+            "const int named = 1 + staging_of(group);",
+            "MOE_ROLL",
+        )
+        with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
+            writer.line("moe::named_sync(named, moe::kGroupThreads);")
+            for place, name in enumerate(names):
+                writer.line(f"{name}.stage({plane('staged', place)}, part);")
+            writer.lines(
+                "moe::named_sync(named, moe::kGroupThreads);",
+                "const int first_row = Groups<kHeight>::row(group) + Sums::part_row(part);",
+                "const int first_column = Groups<kHeight>::column(group) + Sums::part_column(part);",
+                "MOE_ROLL",
+            )
+            with writer.block(
+                "for (int v = moe::group_thread(); v < Sums::kPartRows * kPerRow; "
+                "v += moe::kGroupThreads)"
+            ):
+                writer.lines(
+                    "const int row = first_row + v / kPerRow;",
+                    "const int column = first_column + v % kPerRow * kVector;",
+                    outside(kernel),
+                    "const moe::u32 at = staged + (v / kPerRow * Sums::kPitch"
+                    " + v % kPerRow * kVector) * 4;",
+                )
+                for place, name in enumerate(names):
+                    writer.line(f"float {name}_part[kVector];")
+                    writer.line(f"moe::load_staged({name}_part, {plane('at', place)});")
+                parts = ", ".join(f"{name}_part" for name in names)
+                writer.line(f"write_outputs(arguments, tile, row, column, {parts});")
+    writer.line()
+
+
+def plane(base: str, place: int) -> str:
+    """Where the part of the ``place``-th of several sums is staged."""
+    return base if place == 0 else f"{base} + {place} * kPlane"
+
+
+def _major(buffer: Buffer) -> Major:
+    return Major.DEPTH if buffer.depth_inner else Major.OUTER

@@ -1,0 +1,95 @@
+"""Tensor maps: which ones a kernel takes, and the boxes that it copies through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.abi import TensorMapOf
+from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.backends.cuda.gpu import Copy, CopyWay, Fill, RoleName, Side
+from moedsl.lower.resources.specialised import block_depth
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.gpu import Buffer, GpuKernel
+    from moedsl.ir.core import Access
+
+PANEL = 64
+"""Neighbouring positions in one line of a block: 128 bytes of 2-byte elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapArray:
+    """Field ``name`` of the argument struct: maps of one tensor that differ in their boxes."""
+
+    name: str
+    maps: tuple[TensorMapOf, ...]
+
+
+def map_arrays(kernel: GpuKernel) -> tuple[MapArray, ...]:
+    """All maps of ``kernel``, in the order of the struct."""
+    return tuple(
+        MapArray(map_name(copy), _load_maps(kernel, fill, copy))
+        for fill, copy in tensor_copies(kernel)
+    )
+
+
+def tensor_copies(kernel: GpuKernel) -> tuple[tuple[Fill, Copy], ...]:
+    """The copies that the copy engine does, each with the sum it feeds."""
+    if not kernel.schedule.specialised:
+        return ()
+    return tuple(
+        (fill, copy)
+        for name in (RoleName.COLUMNS, RoleName.ROWS)
+        for fill in kernel.role(name).body
+        if isinstance(fill, Fill)
+        for copy in fill.body
+        if copy.way is CopyWay.TENSOR
+    )
+
+
+def map_name(copy: Copy) -> str:
+    """The struct's field for the maps of one copy."""
+    return f"{identifier(copy.buffer)}_map"
+
+
+def row_heights(kernel: GpuKernel, buffer: Buffer) -> tuple[int, ...]:
+    """The heights that have a map of their own: those of rows whose lines are positions."""
+    if buffer.side is Side.ROWS and buffer.depth_inner:
+        return kernel.schedule.heights
+    return ()
+
+
+def clip_of(kernel: GpuKernel, fill: Fill, copy: Copy) -> int | None:
+    """The dimension whose end the coordinates say: a ragged depth, whose rows must not run into
+    the next expert's.
+    """
+    return copy.access.position(fill.over) if fill.over == kernel.signature.ragged else None
+
+
+def coordinates(access: Access, at: dict[str, str], clip: int | None, end: str) -> list[str]:
+    """Of a box, innermost first: ``at`` says where each index of ``access`` stands."""
+    dims = list(enumerate(access.coordinates))[::-1]
+    found = [
+        f"moe::clipped({at[c.index]}, {end})" if dim == clip else at[c.index] for dim, c in dims
+    ]
+    return found if clip is None else [*found, end, "moe::kClip"]
+
+
+def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, ...]:
+    buffer = kernel.buffer(copy.buffer)
+    clip = clip_of(kernel, fill, copy)
+    positions = row_heights(kernel, buffer) or (buffer.positions,)
+    if not buffer.depth_inner:
+        positions = (PANEL,)
+    return tuple(
+        TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip)
+        for extent in positions
+    )
+
+
+def _box(kernel: GpuKernel, fill: Fill, access: Access, positions: int) -> tuple[int, ...]:
+    """Elements of each dimension of the tensor: depth, positions, and one expert."""
+    experts = kernel.signature.experts
+    sizes = {fill.over: block_depth(kernel.signature.compute), experts: 1}
+    return tuple(sizes.get(coordinate.index, positions) for coordinate in access.coordinates)

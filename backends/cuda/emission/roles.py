@@ -1,0 +1,222 @@
+"""Specialised warps: the scheduler, the producers, and the kernel that gives warps their roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emission.arguments import extent
+from moedsl.backends.cuda.emission.maps import (
+    PANEL,
+    clip_of,
+    coordinates,
+    map_name,
+    row_heights,
+)
+from moedsl.backends.cuda.emission.writer import identifier, plus
+from moedsl.backends.cuda.gpu import Fill, Role, RoleName, Side
+from moedsl.ir.schedule import Persistence
+from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel
+
+_TILES = "kRing, kTileFull, kTileEmpty"
+_PRODUCERS = (RoleName.COLUMNS, RoleName.ROWS)
+
+
+def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
+    """``schedule_tiles``: one thread walks the plan for all roles."""
+    dynamic = kernel.schedule.persistent is Persistence.DYNAMIC
+    counter = "arguments.counter" if dynamic else "nullptr"
+    writer.line("// Publishes the tiles of this CTA, then one that says there are no more.")
+    with writer.block(
+        "MOE_DEVICE void schedule_tiles(const Arguments& arguments, const moe::Plan<Order>& plan)"
+    ):
+        writer.lines(
+            f"moe::Walk<Order> walk(plan, {counter});",
+            "moe::Ring<kRingSlots> tiles;",
+            "bool open = true;",
+            "MOE_ROLL",
+        )
+        with writer.block("while (open)"):
+            writer.lines(
+                "const moe::Tile tile = walk.next();",
+                "open = tile.expert >= 0;",
+                f"moe::publish_tile(tiles, tile, {_TILES});",
+            )
+        writer.line("walk.leave();")
+    writer.line()
+
+
+def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
+    """``produce_columns`` and ``produce_rows``: stages of every sum of every tile."""
+    for name in _PRODUCERS:
+        role = kernel.role(name)
+        writer.line(f"// Brings in the {name} of every stage, as soon as the stage is free.")
+        with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
+            writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;", "MOE_ROLL")
+            with writer.block("for (;;)"):
+                writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {_TILES});")
+                writer.line("if (tile.expert < 0) break;")
+                for number, fill in enumerate(role.body):
+                    assert isinstance(fill, Fill)
+                    _emit_fill(writer, kernel, fill, number)
+        writer.line()
+
+
+def _emit_fill(writer: Writer, kernel: GpuKernel, fill: Fill, number: int) -> None:
+    writer.line(f"// Stages of the sum over {identifier(fill.over)}.")
+    with writer.block(""):
+        emit_range(writer, kernel, fill.over, number)
+        _emit_tensor_copies(writer, kernel, fill)
+
+
+def emit_range(writer: Writer, kernel: GpuKernel, over: str, number: int) -> None:
+    """``blocks_left`` of the tile's depth, and ``kept``, how many of them a stage holds."""
+    whole = "tile.count" if over == kernel.signature.ragged else extent(kernel, over)
+    writer.lines(
+        "const moe::DepthRange range =",
+        f"    moe::depth_range<kStageDepth, kSplits>({whole}, tile.split);",
+        "int blocks_left = moe::ceil_div(range.last - range.first, kBlockDepth);",
+        f"const int kept = depth_blocks{number}(tile.height);",
+    )
+
+
+def _emit_tensor_copies(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
+    buffers = [kernel.buffer(copy.buffer) for copy in fill.body]
+    for copy, buffer in zip(fill.body, buffers, strict=True):
+        name = map_name(copy)
+        heights = row_heights(kernel, buffer)
+        place = " + height_index(tile.height)" if len(heights) > 1 else ""
+        writer.line(f"const moe::TensorMap& {name} = *(arguments.{name}{place});")
+    start = "tile.start + range.first" if fill.over == kernel.signature.ragged else "range.first"
+    writer.lines(
+        f"int depth = {start};",
+        f"const int block_bytes = {_filled(buffers)};",
+        "MOE_ROLL",
+    )
+    with writer.block("for (; blocks_left > 0; blocks_left -= kept)"):
+        writer.lines(
+            "const int blocks = moe::lesser(blocks_left, kept);",
+            "const moe::u32 base = stages.slot * kStageBytes;",
+            "const moe::u32 full = kFull + stages.slot * 8;",
+            "stages.wait_empty(kEmpty);",
+        )
+        with writer.block("if (moe::elect())"):
+            writer.line("moe::barrier_arrive_expect(full, blocks * block_bytes);")
+            writer.line("MOE_ROLL")
+            with writer.block("for (int block = 0; block < blocks; ++block)"):
+                for copy, buffer in zip(fill.body, buffers, strict=True):
+                    _emit_boxes(writer, kernel, fill, copy, buffer)
+        writer.lines(
+            "moe::sync_warp();",
+            "depth += blocks * kBlockDepth;",
+            "stages.advance();",
+        )
+
+
+def _filled(buffers: list[Buffer]) -> str:
+    """Bytes of one block of all ``buffers``."""
+    fixed = sum(block_bytes(b.positions, b.depth_inner) for b in buffers if b.side is Side.COLUMNS)
+    terms = [str(fixed)] if fixed else []
+    terms += [row_block_bytes(b) for b in buffers if b.side is Side.ROWS]
+    return " + ".join(terms)
+
+
+def row_block_bytes(buffer: Buffer) -> str:
+    """Bytes of a block of rows of the tile's height."""
+    return "tile.height * 128" if buffer.depth_inner else "moe::ceil_div(tile.height, 64) * 8192"
+
+
+def _emit_boxes(
+    writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer
+) -> None:
+    """One block of one operand: a box, or one for every 64 positions."""
+    signature = kernel.signature
+    rows = buffer.side is Side.ROWS
+    position = signature.rows if rows else signature.columns
+    start = "tile.column"
+    if rows:
+        start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    at = {
+        signature.experts: "tile.expert",
+        fill.over: "depth + block * kBlockDepth",
+        position: start,
+    }
+    size = row_block_bytes(buffer) if rows else f"{block_bytes(buffer.positions, True)}"
+    place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
+    place += f" + block * ({size})" if rows else f" + block * {size}"
+    if buffer.depth_inner:
+        _emit_box(writer, kernel, fill, copy, at, place)
+        return
+    count = "tile.height" if rows else str(buffer.positions)
+    at[position] = f"{start} + panel * {PANEL}"
+    writer.line("MOE_ROLL")
+    with writer.block(f"for (int panel = 0; panel * {PANEL} < {count}; ++panel)"):
+        _emit_box(writer, kernel, fill, copy, at, f"{place} + panel * {PANEL * BLOCK_BYTES}")
+
+
+def _emit_box(
+    writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, at: dict[str, str], place: str
+) -> None:
+    clip = clip_of(kernel, fill, copy)
+    box = coordinates(copy.access, at, clip, "tile.start + tile.count")
+    with writer.from_source(kernel.source, copy.span):
+        writer.line(
+            f"moe::tensor_load({place}, {map_name(copy)}, "
+            f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, full);"
+        )
+
+
+def emit_entry(writer: Writer, kernel: GpuKernel, entry: str, rows: str, columns: str) -> None:
+    """The kernel itself: barriers, plan, roles. ``rows`` and ``columns`` are what the plan takes."""
+    schedule = kernel.schedule
+    takers = sum(kernel.role(name).warps for name in (*_PRODUCERS, RoleName.CONSUMER))
+    with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
+        with writer.block("if (moe::thread_index() == 0)"):
+            writer.lines(
+                f"moe::init_ring<kStages>(kFull, {fillers(kernel)}, kEmpty, {emptiers(kernel)});",
+                f"moe::init_ring<kRingSlots>(kTileFull, 1, kTileEmpty, {takers});",
+                "moe::fence_barrier_init();",
+            )
+        writer.lines(
+            "moe::Plan<Order> plan;",
+            f"plan.build(arguments.offs, {rows}, {columns});",
+            "moe::sync_cta();",
+        )
+        with writer.block("if (moe::warp_index() < 4)", "} else {"):
+            writer.line(f"moe::lower_registers<{schedule.producer_registers}>();")
+            first = 0
+            for role in kernel.loop.body:
+                assert isinstance(role, Role)
+                if role.name is not RoleName.CONSUMER:
+                    _emit_role(writer, role, first)
+                    first += role.warps
+        writer.lines(
+            f"    moe::raise_registers<{schedule.consumer_registers}>();",
+            "    consume(arguments, moe::group_index() - 1);",
+            "}",
+        )
+
+
+def _emit_role(writer: Writer, role: Role, first: int) -> None:
+    warps = f"moe::warp_index() == {first}"
+    if role.warps > 1:
+        warps = f"moe::warp_index() >= {first} && moe::warp_index() < {first + role.warps}"
+    if role.name is RoleName.SCHEDULER:
+        writer.line(
+            f"if ({warps} && moe::lane_index() == 0) schedule_tiles(arguments, plan);"
+        )
+    else:
+        writer.line(f"if ({warps}) produce_{role.name}(arguments);")
+
+
+def fillers(kernel: GpuKernel) -> int:
+    """Arrivals that fill a stage: one for each producer warp."""
+    return sum(kernel.role(name).warps for name in _PRODUCERS)
+
+
+def emptiers(kernel: GpuKernel) -> int:
+    """Arrivals that free a stage: one for each warp that multiplies what is in it."""
+    return 4 * consumers_of_tile(kernel.schedule)

@@ -1,0 +1,112 @@
+// Consumers: warpgroups that multiply with wgmma. An operand's stage is cut into blocks of 128
+// bytes of depth; the tall side has 64 positions a product, the flat one up to 256.
+
+namespace moe {
+
+constexpr int kGroupThreads = 128;
+
+MOE_DEVICE int group_index() { return thread_index() / kGroupThreads; }
+MOE_DEVICE int group_thread() { return thread_index() % kGroupThreads; }
+
+// A block in shared memory: 128-byte lines, swizzled. By depth a line is a position; by outer it is
+// 64 positions at one step of depth, and 64 positions at all steps lie together.
+template <class T, int kPositions, int kMajor>
+struct Block {
+    static constexpr int kDepth = 128 / static_cast<int>(sizeof(T));
+    static constexpr u32 kPanel = kDepth * 128;
+    static constexpr u32 kBytes = kMajor == by_depth ? kPositions * 128
+                                                     : (kPositions + 63) / 64 * kPanel;
+    // Bytes from one product's depth to the next.
+    static constexpr u32 kStep = kMajor == by_depth ? 32 : 32 / sizeof(T) * 128;
+
+    // Positions from `first` on: a multiple of 8 by depth, of 64 by outer.
+    static MOE_DEVICE u64 describe(u32 block, int first) {
+        if constexpr (kMajor == by_depth) {
+            return describe_matrix<swizzle_128>(block + first * 128, 16, 1024);
+        } else {
+            return describe_matrix<swizzle_128>(block + first / 64 * kPanel, kPanel, 1024);
+        }
+    }
+    // To the positions 64 further.
+    static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
+};
+
+// kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
+// Rows are the tall side, or the flat one with `kSwap`.
+//
+// They leave in parts, 64 tall by 32 flat positions, as f32[rows][kPitch]. The pitch spreads what
+// the lanes of a warp write over the banks: with `kSwap` 4 rows by 8 columns, else 8 rows by 4
+// pairs of columns, half of them at a time.
+template <int kTallCount, int kFlatCount, bool kSwap>
+struct GroupSums {
+    static constexpr int kTall = kTallCount;
+    static constexpr int kFlat = kFlatCount;
+    static constexpr int kFlatParts = (kFlat + 31) / 32;
+    static constexpr int kParts = kTall * kFlatParts;
+    static constexpr int kPartRows = kSwap ? 32 : 64;
+    static constexpr int kPartColumns = kSwap ? 64 : 32;
+    static constexpr int kPitch = kSwap ? 68 : 40;
+
+    float sum[kTall][kFlat / 2];
+
+    MOE_DEVICE void clear() {
+        MOE_UNROLL
+        for (int i = 0; i < kTall; ++i) {
+            MOE_UNROLL
+            for (int j = 0; j < kFlat / 2; ++j) sum[i][j] = 0.0f;
+        }
+    }
+
+    // One step of depth: 32 bytes of each operand.
+    template <class TallBlock, class Kind>
+    MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {
+        MOE_UNROLL
+        for (int i = 0; i < kTall; ++i) {
+            group_multiply_add(sum[i], advanced(tall, i * TallBlock::kNext), flat, kind);
+        }
+    }
+
+    // After the last product: the sums may be used.
+    MOE_DEVICE void finish() {
+        MOE_UNROLL
+        for (int i = 0; i < kTall; ++i) group_wait<0>(sum[i]);
+    }
+
+    // First row and column of a part, counted from this consumer's first.
+    static MOE_DEVICE int part_row(int part) {
+        return kSwap ? part % kFlatParts * 32 : part / kFlatParts * 64;
+    }
+    static MOE_DEVICE int part_column(int part) {
+        return kSwap ? part / kFlatParts * 64 : part % kFlatParts * 32;
+    }
+
+    // Writes one part to shared memory.
+    MOE_DEVICE void stage(u32 target, int part) const {
+        const int tall = group_thread() / 32 * 16 + lane_index() / 4;
+        const int flat = lane_index() % 4 * 2;
+        MOE_UNROLL
+        for (int here = 0; here < kParts; ++here) {
+            if (here != part) continue;
+            constexpr int kMost = kFlat < 32 ? kFlat : 32;
+            const int first = here % kFlatParts * 32;
+            MOE_UNROLL
+            for (int j = 0; j < kMost / 8; ++j) {
+                if (first + j * 8 >= kFlat) continue;
+                const float* four = &sum[here / kFlatParts][first / 2 + j * 4];
+                MOE_UNROLL
+                for (int i = 0; i < 2; ++i) {
+                    if constexpr (kSwap) {
+                        const u32 at = target + ((j * 8 + flat) * kPitch + tall + i * 8) * 4;
+                        shared_store(at, four[i * 2]);
+                        shared_store(at + kPitch * 4, four[i * 2 + 1]);
+                    } else {
+                        const u32 at = target + ((tall + i * 8) * kPitch + j * 8 + flat) * 4;
+                        shared_store(at, FloatPair{four[i * 2], four[i * 2 + 1]});
+                    }
+                }
+            }
+        }
+    }
+};
+
+}  // namespace moe

@@ -1,0 +1,157 @@
+"""What kernels take of an SM: the figures that every path fills in.
+
+Sizes are bytes; registers are 32-bit ones of a thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moedsl.ir.core import Compute
+from moedsl.ir.schedule import ExpertOrder
+from moedsl.work import ceil_div
+
+if TYPE_CHECKING:
+    from moedsl.ir.core import Access
+    from moedsl.ir.tile import TileKernel
+
+WARP = 32
+SYSTEM_SHARED = 1024
+"""Shared memory that the system keeps for each resident CTA."""
+TILE_BYTES = 48
+"""Of a tile in flight, as prelude/plan.cuh declares it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """Positions and depth of one warp-level product: an MMA instruction, or 4 deep in f32."""
+
+    rows: int
+    columns: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarpLayout:
+    """How the warps of a CTA share a tile of ``height`` rows: a grid of ``rows`` × ``columns``.
+
+    Where warps are specialised, it is the consumers that form the grid.
+    """
+
+    height: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLayout:
+    """Where everything lies in a CTA's shared memory. ``*_at`` are byte offsets.
+
+    The stages come first, ``stages`` times ``stage_bytes``; ``staging_bytes`` belong to each
+    warp, or to each consumer if warps are specialised. ``ring_slots`` counts the tiles that may be
+    in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
+    stand two mbarriers for each stage, then two for each slot of the ring, if warps are
+    specialised.
+    """
+
+    stage_bytes: int
+    staging_at: int
+    staging_bytes: int
+    barriers_at: int
+    ring_at: int
+    ring_slots: int
+    tickets_at: int
+    scratch_at: int
+    starts_at: int
+    item_ends_at: int
+    order_at: int
+    sort_slots: int
+    tile_numbers_at: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The demand of one kernel. ``registers`` is an estimate for the threads that multiply;
+    ``sums`` is its largest part, ``sums_count`` tiles of sums.
+
+    ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
+    for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
+    """
+
+    threads: int
+    step: StepShape
+    layouts: tuple[WarpLayout, ...]
+    unshared: tuple[int, ...]
+    shared: SharedLayout
+    sums_count: int
+    sums: int
+    registers: int
+    blocks: int
+
+    def layout(self, height: int) -> WarpLayout:
+        """The warp grid of ``height``; KeyError if it has none."""
+        for layout in self.layouts:
+            if layout.height == height:
+                return layout
+        raise KeyError(height)
+
+
+def element_bytes(compute: Compute) -> int:
+    """Size of one factor in shared memory."""
+    return 2 if compute in (Compute.BF16, Compute.F16) else 4
+
+
+def depth_inner(access: Access, over: str) -> bool:
+    """Whether depth ``over`` is the operand's last dimension, so that lines run along it."""
+    return access.coordinates[-1].index == over
+
+
+def aligned(size: int, unit: int) -> int:
+    """``size`` rounded up to whole units."""
+    return ceil_div(size, unit) * unit
+
+
+def lay_out(
+    kernel: TileKernel,
+    stage_bytes: int,
+    staging_bytes: int,
+    owners: int,
+    ring_slots: int,
+    barriers: int = 0,
+) -> SharedLayout:
+    """Shared memory of ``kernel``: ``staging_bytes`` for each of ``owners``, ``barriers`` mbarriers
+    in all.
+    """
+    schedule, experts = kernel.schedule, kernel.signature.expert_count
+    sort_slots = 0
+    if schedule.order is ExpertOrder.LONGEST and kernel.signature.row_grouped:
+        sort_slots = 1 << (experts - 1).bit_length()
+    counts_tiles = schedule.fuse_rows > 0 and schedule.split_k > 1
+    staging_at = schedule.stages * stage_bytes
+    barriers_at = staging_at + owners * staging_bytes
+    ring_at = aligned(barriers_at + 8 * barriers, 16)
+    tickets_at = ring_at + ring_slots * TILE_BYTES
+    scratch_at = tickets_at + 16
+    starts_at = scratch_at + 132
+    item_ends_at = starts_at + (experts + 1) * 4
+    order_at = item_ends_at + (experts * 4 if kernel.signature.row_grouped else 0)
+    tile_numbers_at = order_at + sort_slots * 4
+    end = tile_numbers_at + (experts * 4 if counts_tiles else 0)
+    return SharedLayout(
+        stage_bytes=stage_bytes,
+        staging_at=staging_at,
+        staging_bytes=staging_bytes,
+        barriers_at=barriers_at,
+        ring_at=ring_at,
+        ring_slots=ring_slots,
+        tickets_at=tickets_at,
+        scratch_at=scratch_at,
+        starts_at=starts_at,
+        item_ends_at=item_ends_at,
+        order_at=order_at,
+        sort_slots=sort_slots,
+        tile_numbers_at=tile_numbers_at,
+        bytes=aligned(end, 16),
+    )

@@ -1,0 +1,153 @@
+"""The specialised path: producer warps feed consumers of 128 threads, which multiply with wgmma."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.ir.core import Compute
+from moedsl.ir.schedule import Cooperation
+from moedsl.ir.tile import Multiply
+from moedsl.lower.resources.model import (
+    SYSTEM_SHARED,
+    Resources,
+    StepShape,
+    WarpLayout,
+    aligned,
+    depth_inner,
+    element_bytes,
+    lay_out,
+)
+from moedsl.work import ceil_div
+
+if TYPE_CHECKING:
+    from moedsl.ir.schedule import Schedule
+    from moedsl.ir.tile import TileKernel
+    from moedsl.target import Target
+
+GROUP = 128
+"""Threads of a warpgroup: the producers together, and each consumer."""
+BLOCK_BYTES = 128
+"""Of depth in one block of an operand: the width of the widest swizzle."""
+TALL = 64
+"""Positions of the tall side of a product (PTX ISA: wgmma.mma_async m64nNk16)."""
+MOST_FLAT = 256
+FLAT_STEP = 8
+MOST_BLOCKS = 2
+"""Blocks of depth that a stage of a low tile holds, for each that one of the highest holds."""
+RING_SLOTS = 4
+"""Tiles that the scheduler may be ahead."""
+STAGED_BYTES = 10240
+"""What one sum of a consumer takes at a time on its way out: prelude/groups.cuh says why."""
+_OTHER_REGISTERS = 40
+"""Addresses, descriptors and loop state of a consumer, as compiled kernels show it."""
+
+
+def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
+    """What ``kernel`` takes on ``target`` if its warps have roles."""
+    schedule, tile = kernel.schedule, kernel.schedule.tile
+    multiplies = [op for op in kernel.body if isinstance(op, Multiply)]
+    sums = sum(len(op.results) for op in multiplies)
+    sharing = consumers_of_tile(schedule)
+    found = [
+        (h, share_groups(h, tile.columns, sharing, schedule.swap_ab)) for h in schedule.heights
+    ]
+    layouts = tuple(layout for _, layout in found if layout is not None)
+    stage = max(_stage_bytes(kernel, op) for op in multiplies)
+    threads = GROUP * (1 + schedule.consumers)
+    shared = lay_out(
+        kernel,
+        stage,
+        staging_bytes=sums * STAGED_BYTES,
+        owners=schedule.consumers,
+        ring_slots=RING_SLOTS,
+        barriers=2 * (schedule.stages + RING_SLOTS),
+    )
+    sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
+    registers = GROUP * (
+        schedule.producer_registers + schedule.consumers * schedule.consumer_registers
+    )
+    return Resources(
+        threads=threads,
+        step=group_step(schedule.swap_ab, kernel.signature.compute),
+        layouts=layouts,
+        unshared=tuple(h for h, layout in found if layout is None),
+        shared=shared,
+        sums_count=sums,
+        sums=sum_registers,
+        registers=sum_registers + _OTHER_REGISTERS,
+        blocks=max(
+            1,
+            min(
+                target.shared_per_sm // (shared.bytes + SYSTEM_SHARED),
+                target.registers_per_sm // max(registers, 1),
+            ),
+        ),
+    )
+
+
+def consumers_of_tile(schedule: Schedule) -> int:
+    """Consumers that share one tile."""
+    return 1 if schedule.cooperation is Cooperation.PINGPONG else schedule.consumers
+
+
+def group_step(swap_ab: bool, compute: Compute) -> StepShape:
+    """The least product of a consumer."""
+    depth = 32 // element_bytes(compute)
+    return StepShape(FLAT_STEP, TALL, depth) if swap_ab else StepShape(TALL, FLAT_STEP, depth)
+
+
+def share_groups(height: int, columns: int, groups: int, swap_ab: bool) -> WarpLayout | None:
+    """The grid of consumers that reads least from shared memory, or None if none fits.
+
+    A product reads its tall operand once and its flat one again for every 64 tall positions.
+    """
+    best: tuple[int, WarpLayout] | None = None
+    for along in range(1, groups + 1):
+        layout = WarpLayout(height, along, groups // along)
+        if groups % along or height % along or columns % layout.columns:
+            continue
+        rows, across = height // along, columns // layout.columns
+        tall, flat = (across, rows) if swap_ab else (rows, across)
+        if tall % TALL or flat % FLAT_STEP or flat > MOST_FLAT:
+            continue
+        cost = tall // TALL * (TALL + flat)
+        if best is None or cost < best[0]:
+            best = cost, layout
+    return None if best is None else best[1]
+
+
+def staged_part(swap_ab: bool) -> tuple[int, int]:
+    """Rows and columns that a consumer takes through shared memory at a time."""
+    return (32, TALL) if swap_ab else (TALL, 32)
+
+
+def block_depth(compute: Compute) -> int:
+    """Elements of depth in a block."""
+    return BLOCK_BYTES // element_bytes(compute)
+
+
+def block_bytes(positions: int, inner: bool) -> int:
+    """Shared memory of one block of an operand: lines of 128 bytes, of 64 positions at a time if
+    depth is not its innermost dimension (2-byte elements).
+    """
+    return positions * BLOCK_BYTES if inner else aligned(positions, 64) * BLOCK_BYTES
+
+
+def depth_blocks(kernel: TileKernel, op: Multiply, height: int) -> int:
+    """Blocks of depth in a stage of a tile of ``height`` rows: low tiles take more of them."""
+    least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
+    room = _stage_bytes(kernel, op) // _block_bytes(kernel, op, height)
+    return max(least, min(room, least * MOST_BLOCKS))
+
+
+def _block_bytes(kernel: TileKernel, op: Multiply, height: int) -> int:
+    columns = sum(
+        block_bytes(kernel.schedule.tile.columns, depth_inner(access, op.over))
+        for access in op.columns
+    )
+    return columns + block_bytes(height, depth_inner(op.rows, op.over))
+
+
+def _stage_bytes(kernel: TileKernel, op: Multiply) -> int:
+    least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
+    return least * _block_bytes(kernel, op, kernel.schedule.tile.rows)
