@@ -55,6 +55,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kLongest": longest,
         "kAlongRows": raster.along is Along.ROWS,
         "kSerpentine": raster.serpentine,
+        "kBalanced": schedule.balanced,
         "kCountTiles": counts_tiles,
     }
     numbers = {
@@ -62,6 +63,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kThreads": kernel.resources.threads,
         "kTileRows": schedule.tile.rows,
         "kTileColumns": schedule.tile.columns,
+        "kUnit": schedule.unit,
         "kSplits": schedule.split_k,
         "kFuseRows": schedule.fuse_rows if signature.row_grouped else 0,
         "kFuseWindow": fuse_window(schedule),

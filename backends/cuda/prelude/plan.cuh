@@ -158,6 +158,28 @@ struct Plan {
     }
 };
 
+// Rows of an expert that one of its row tiles holds.
+struct RowRange {
+    int first;
+    int last;
+};
+
+template <class Order>
+MOE_DEVICE RowRange row_range(int rows, int row_tile) {
+    if constexpr (Order::kBalanced) {
+        const int units = ceil_div(rows, Order::kUnit);
+        const int tiles = ceil_div(rows, Order::kTileRows);
+        const int each = units / tiles;
+        const int extra = units - each * tiles;
+        const int first = row_tile * each + lesser(row_tile, extra);
+        const int last = first + each + (row_tile < extra ? 1 : 0);
+        return {first * Order::kUnit, lesser(rows, last * Order::kUnit)};
+    } else {
+        const int first = row_tile * Order::kTileRows;
+        return {first, lesser(rows, first + Order::kTileRows)};
+    }
+}
+
 // Walks the tiles of the items that this CTA takes. All threads walk alike.
 template <class Order>
 struct Walk {
@@ -240,9 +262,10 @@ struct Walk {
         tile.expert = member;
         tile.start = Plan<Order>::start_of(member);
         tile.count = Plan<Order>::count_of(member);
-        tile.row = row_tile * Order::kTileRows;
-        const int row_count = Order::kRowGrouped ? tile.count : plan.rows;
-        tile.rows = lesser(Order::kTileRows, row_count - tile.row);
+        const RowRange range =
+            row_range<Order>(Order::kRowGrouped ? tile.count : plan.rows, row_tile);
+        tile.row = range.first;
+        tile.rows = range.last - range.first;
         tile.height = Order::height(tile.rows);
         tile.column = column_tile * Order::kTileColumns;
         tile.split = split;
