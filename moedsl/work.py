@@ -4,9 +4,10 @@ A pure function of the rows per expert and the schedule. The interpreter walks i
 counts it, and the device derives the same sequence from ``offs`` by itself, so every rule here
 is one that a CTA can evaluate with a prefix sum over experts and arithmetic on one item number:
 
-* An m-grouped expert with r rows has ceil(r / tile.rows) row tiles. All are tile.rows high but
-  the last, which is as high as the smallest of ``schedule.heights`` that holds what is left.
-  A k-grouped expert has the same tiles as every other, with its own rows as depth.
+* An m-grouped expert with r rows has ceil(r / tile.rows) row tiles. All hold tile.rows but the
+  last, which holds what is left; if the schedule is balanced, they share the rows evenly, in units
+  of the lowest height. A tile is as high as the smallest of ``schedule.heights`` that holds its
+  rows. A k-grouped expert has the same tiles as every other, with its own rows as depth.
 * Experts are cut into windows of max(1, tile.rows // fuse_rows) consecutive numbers. In a window
   the experts with 1 to fuse_rows rows share their work items: the first of them leads, and its
   items hold one tile for each of them, in order of number. Every other item holds one tile.
@@ -89,6 +90,18 @@ def depth_range(schedule: Schedule, depth: int, split: int) -> tuple[int, int]:
     return min(depth, first * schedule.tile.depth), min(depth, last * schedule.tile.depth)
 
 
+def row_range(schedule: Schedule, rows: int, row_tile: int) -> tuple[int, int]:
+    """First and past-last of an expert's ``rows`` in its ``row_tile``-th row tile."""
+    if not schedule.balanced:
+        first = row_tile * schedule.tile.rows
+        return first, min(rows, first + schedule.tile.rows)
+    unit = schedule.unit
+    each, extra = divmod(ceil_div(rows, unit), ceil_div(rows, schedule.tile.rows))
+    first = row_tile * each + min(row_tile, extra)
+    last = first + each + (row_tile < extra)
+    return first * unit, min(rows, last * unit)
+
+
 def _fused_runs(schedule: Schedule, rows: Sequence[int]) -> list[tuple[int, ...]]:
     """For each expert the experts whose tiles its items hold; empty if it leads no item."""
     window = fuse_window(schedule)
@@ -164,13 +177,13 @@ def _tile(
     column_tile: int,
     split: int,
 ) -> Tile:
-    row, column = row_tile * schedule.tile.rows, column_tile * schedule.tile.columns
-    live = min(schedule.tile.rows, rows - row)
+    first, last = row_range(schedule, rows, row_tile)
+    column = column_tile * schedule.tile.columns
     return Tile(
         expert=expert,
-        row=row,
-        height=tile_height(schedule, live),
-        rows=live,
+        row=first,
+        height=tile_height(schedule, last - first),
+        rows=last - first,
         column=column,
         columns=min(schedule.tile.columns, columns - column),
         split=split,

@@ -233,11 +233,13 @@ def schedules(
     lower = [height for height in heights(columns) if height < rows]
     if lower:
         tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
+    whole_units = bool(tails) and rows % tails[-1] == 0
     least = LINE_BYTES[0] // element_bytes(compute)
     depths = [depth for depth in (16, 32, 64, 128) if least <= depth <= max(deepest, least)]
     return Schedule(
         tile=TileShape(rows, columns, draw(st.sampled_from(depths))),
         tails=tuple(tails),
+        balanced=whole_units and draw(st.booleans()),
         swap_ab=swap,
         stages=draw(st.integers(2, 4)),
         consumers=consumers,

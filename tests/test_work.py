@@ -19,6 +19,7 @@ from moedsl.work import (
     plan_depth,
     plan_rows,
     raster_position,
+    row_range,
     tile_height,
 )
 from tests.strategies import schedules
@@ -75,7 +76,45 @@ def test_heights_are_the_smallest_that_fit(plan: tuple[Schedule, list[int], int]
             assert tile.height in schedule.heights
             assert not any(tile.rows <= height < tile.height for height in schedule.heights)
             last = tile.row + tile.rows == rows[tile.expert]
-            assert last or tile.rows == tile.height == schedule.tile.rows
+            full = tile.rows == tile.height == schedule.tile.rows
+            assert last or full or schedule.balanced
+
+
+def shares(schedule: Schedule, rows: int) -> list[int]:
+    """Rows of each row tile of an expert."""
+    row_tiles = ceil_div(rows, schedule.tile.rows)
+    ranges = [row_range(schedule, rows, row_tile) for row_tile in range(row_tiles)]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == rows
+    assert all(end == start for (_, end), (start, _) in pairwise(ranges))
+    return [last - first for first, last in ranges]
+
+
+@given(st.integers(1, 12), st.integers(2, 20), st.integers(1, 2000))
+def test_balanced_tiles_share_rows_evenly_in_units(unit: int, most: int, rows: int) -> None:
+    schedule = Schedule(TileShape(unit * most, 16, 16), tails=(unit,), balanced=True)
+    *whole, last = shares(schedule, rows)
+    units = [ceil_div(share, unit) for share in (*whole, last)]
+    assert sum(whole) + last == rows
+    assert all(share % unit == 0 for share in whole)
+    assert 1 <= last <= schedule.tile.rows
+    assert units == sorted(units, reverse=True)
+    assert units[0] - units[-1] <= 1
+    assert units[0] <= most
+
+
+def test_balanced_tiles_are_as_documented() -> None:
+    schedule = Schedule(TileShape(64, 16, 16), tails=(48, 32, 16), balanced=True)
+    assert shares(schedule, 70) == [48, 22]
+    assert shares(schedule, 130) == [48, 48, 34]
+    assert shares(schedule, 128) == [64, 64]
+    assert shares(schedule, 3) == [3]
+    assert shares(replace(schedule, balanced=False), 130) == [64, 64, 2]
+    assert shares(replace(schedule, tails=()), 130) == [64, 64, 2]
+    (first, second) = plan_rows(schedule, [70], 16)
+    assert [tile.height for tile in (*first.tiles, *second.tiles)] == [48, 32]
+    (first, second) = plan_depth(schedule, 1, 70, 16)
+    assert [tile.height for tile in (*first.tiles, *second.tiles)] == [48, 32]
 
 
 @relaxed

@@ -7,11 +7,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
+from moedsl.backends.cuda.emission import groups, roles
 from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
 from moedsl.backends.cuda.emission.epilogue import emit_outputs, emit_store_tile
 from moedsl.backends.cuda.emission.producer import emit_producer
+from moedsl.backends.cuda.emission.wgmma import WGMMA_PART, wgmma_text
 from moedsl.backends.cuda.emission.writer import Writer, identifier
 from moedsl.backends.cuda.lower import lower_to_gpu
 from moedsl.ir.core import Compute
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.tile import TileKernel
+
+
+_SPECIALISED_PARTS = (
+    *("words", "memory", "async", "convert", "math", "hopper_barrier", "hopper_bulk"),
+    *("hopper_tensor", "hopper_warp", "hopper_wgmma", WGMMA_PART, "plan", "ring", "boxes"),
+    *("groups", "epilogue"),
+)
 
 
 def generate(kernel: TileKernel, access: AccessModes) -> GeneratedKernel:
@@ -60,8 +69,11 @@ def emit_unit(kernel: GpuKernel) -> str:
     writer = Writer(f"{identifier(kernel.signature.name)}.cu")
     # The emulator knows the parts by these lines: it has other halves of some of them.
     for name in prelude_parts(kernel):
-        writer.line(f"// prelude/{name}.cuh")
-        writer.text(prelude_text(name))
+        if name == WGMMA_PART:
+            writer.text(wgmma_text(groups.products(kernel)))
+        else:
+            writer.line(f"// prelude/{name}.cuh")
+            writer.text(prelude_text(name))
         writer.line()
     writer.line("// kernel")
     emit_kernel(writer, kernel)
@@ -74,6 +86,9 @@ def emit_kernel(writer: Writer, kernel: GpuKernel) -> None:
     writer.line()
     emit_constants(writer, kernel)
     emit_order(writer, kernel)
+    if kernel.schedule.specialised:
+        _emit_specialised(writer, kernel)
+        return
     emit_tiles(writer, kernel)
     emit_producer(writer, kernel)
     emit_outputs(writer, kernel)
@@ -82,8 +97,22 @@ def emit_kernel(writer: Writer, kernel: GpuKernel) -> None:
     emit_entry(writer, kernel, entry_name(kernel))
 
 
+def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
+    groups.emit_groups(writer, kernel)
+    roles.emit_scheduler(writer, kernel)
+    roles.emit_producers(writer, kernel)
+    emit_outputs(writer, kernel)
+    groups.emit_store_tile(writer, kernel)
+    groups.emit_release(writer)
+    groups.emit_run(writer, kernel)
+    groups.emit_consumer(writer, kernel)
+    roles.emit_entry(writer, kernel, entry_name(kernel))
+
+
 def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
+    if kernel.schedule.specialised:
+        return [*_SPECIALISED_PARTS, *(["split"] if kernel.schedule.split_k > 1 else [])]
     sums = "simt" if kernel.signature.compute is Compute.F32 else "tensor_core"
     parts = ["words", "memory", "async", "convert", "math", "operand", "plan"]
     if sums == "tensor_core":

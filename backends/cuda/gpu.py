@@ -144,7 +144,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """For each stage of the sum over ``over``: wait until it is free, run the copies in ``body``."""
+    """Run the copies in ``body`` for every stage of the sum over ``over``, once it is free."""
 
     over: str
     body: tuple[Copy, ...]

@@ -125,6 +125,8 @@ def read_case(text: str) -> Case:
             return from_json(json.loads(path.read_text(encoding="utf-8"))["case"])
         unpacker = zlib.decompressobj()
         plain = unpacker.decompress(base64.urlsafe_b64decode(text), MOST_BYTES)
+        if not unpacker.eof:
+            raise zlib.error("the end is missing")
         return from_json(json.loads(plain))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
         reason = "damaged or cut off" if isinstance(error, binascii.Error | zlib.error) else error

@@ -84,12 +84,14 @@ def schedules(draw: st.DrawFn, kernel: MoeKernel, target: Target) -> Schedule:
     tails: list[int] = []
     if signature.row_grouped and lower:
         tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
+    whole_units = bool(tails) and rows % tails[-1] == 0
     fuse = st.just(0) | st.sampled_from((1, rows // 2, rows)) | st.integers(0, rows)
     depth = draw(st.sampled_from(_depths(signature.compute)))
     split = draw(st.integers(1, _most_splits(kernel, depth)))
     schedule = Schedule(
         tile=TileShape(rows, columns, depth),
         tails=tuple(tails),
+        balanced=whole_units and draw(st.booleans()),
         swap_ab=swap,
         stages=draw(st.integers(2, 5)),
         consumers=consumers,

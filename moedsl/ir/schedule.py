@@ -93,14 +93,17 @@ class Raster:
 class Schedule:
     """Every decision about one kernel on one target.
 
-    ``tails`` are the heights allowed besides ``tile.rows``, falling. ``consumers`` counts groups
-    of 128 threads. ``cluster_rows`` and ``cluster_columns`` count CTAs. ``fuse_rows`` is the most
-    rows of an expert that shares its work item with its neighbours; 0 fuses nothing.
-    ``producer_registers`` and ``consumer_registers`` are 0 where warps are not specialised.
+    ``tails`` are the heights allowed besides ``tile.rows``, falling. ``balanced`` tiles share an
+    expert's rows evenly, in units of the lowest height; otherwise all are full but the last.
+    ``consumers`` counts groups of 128 threads. ``cluster_rows`` and ``cluster_columns`` count
+    CTAs. ``fuse_rows`` is the most rows of an expert that shares its work item with its
+    neighbours; 0 fuses nothing. ``producer_registers`` and ``consumer_registers`` are 0 where
+    warps are not specialised.
     """
 
     tile: TileShape
     tails: tuple[int, ...] = ()
+    balanced: bool = False
     swap_ab: bool = False
     stages: int = 3
     consumers: int = 1
@@ -127,6 +130,11 @@ class Schedule:
     def specialised(self) -> bool:
         """Whether warps have roles, producers or consumers, and unequal shares of registers."""
         return self.consumer_registers > 0
+
+    @property
+    def unit(self) -> int:
+        """The lowest height, in multiples of which balanced tiles share an expert's rows."""
+        return self.heights[-1]
 
 
 @dataclass(frozen=True, slots=True)

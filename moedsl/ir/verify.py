@@ -315,3 +315,5 @@ def schedule_faults(schedule: Schedule) -> Iterator[str]:
         yield "fuse_rows and epilogue_columns are not negative"
     if any(low >= high for high, low in pairwise(schedule.heights)) or min(schedule.heights) < 1:
         yield "tails fall from below tile.rows and are at least 1"
+    elif schedule.balanced and schedule.tile.rows % schedule.unit:
+        yield "tile.rows is a multiple of the lowest tail if tails are balanced"

@@ -108,21 +108,33 @@ class Directives:
 
     def _tails(self, directive: syntax.Directive) -> None:
         keys = self._dims("tails")
-        form = f"tails {next(iter(keys), 'm')}=64,32,16"
+        form = f"{next(iter(keys), 'm')}=64,32,16"
         if _is_off(directive):
             self._give("tails", (), directive.span)
+            self._give("balanced", False, directive.span)
             return
-        (argument, *rest) = directive.arguments or (None,)
-        if rest or not isinstance(argument, syntax.Setting):
-            self._wrong_form(directive, form)
+        match directive.arguments:
+            case (syntax.Setting() as setting,):
+                word = None
+            case (syntax.Argument(value=syntax.Name() as word), syntax.Setting() as setting):
+                if word.text != "balanced":
+                    self._unknown_word(word, ("balanced",))
+                    return
+            case (syntax.Argument(value=syntax.Name(text="balanced")), *_):
+                help = "list the heights that tiles may have besides the full one"
+                self._wrong_form(directive, f"tails balanced {form}", help)
+                return
+            case _:
+                self._wrong_form(directive, f"tails {form}")
+                return
+        if not self._known_key(setting.key, keys):
             return
-        if not self._known_key(argument.key, keys):
-            return
-        heights = [self._amount(value, 65536) for value in argument.values]
+        heights = [self._amount(value, 65536) for value in setting.values]
         known = tuple(height for height in heights if height is not None)
         if len(known) < len(heights):
             return
-        self._give("tails", known, argument.span)
+        self._give("tails", known, setting.span)
+        self._give("balanced", word is not None, word.span if word else directive.span)
 
     def _swap_ab(self, directive: syntax.Directive) -> None:
         if _is_off(directive) or not directive.arguments:
@@ -360,12 +372,13 @@ class Directives:
             help=did_you_mean(word.text, known),
         )
 
-    def _wrong_form(self, directive: syntax.Directive, form: str) -> None:
+    def _wrong_form(self, directive: syntax.Directive, form: str, help: str = "") -> None:
         self.report.error(
             "MOE0303",
             f"this is not how `{directive.name.text}` is written",
             directive.span,
             f"expected `{form}`",
+            help=help,
         )
 
 

@@ -34,7 +34,8 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     tile = schedule.tile
     yield f"tile {rows}={tile.rows} {columns}={tile.columns} {depth}={tile.depth}"
     tails = ",".join(map(str, schedule.tails))
-    yield f"tails {rows}={tails}" if tails else "tails off"
+    balanced = "balanced " if schedule.balanced else ""
+    yield f"tails {balanced}{rows}={tails}" if tails else "tails off"
     yield "swap_ab" if schedule.swap_ab else "swap_ab off"
     yield f"stages {schedule.stages}"
     yield f"warps consumers={schedule.consumers} {schedule.cooperation}"

@@ -71,9 +71,11 @@ def draw_kernel(rng: random.Random) -> TileKernel:
     grouped = rng.random() < 0.8
     experts = rng.choice([1, 2, 7, 33, 100])
     rows = rng.choice([16, 32, 64, 128])
+    tails = tuple(t for t in (96, 64, 32, 16) if t < rows and rng.random() < 0.6)
     schedule = Schedule(
         tile=TileShape(rows, rng.choice([64, 128]), 64),
-        tails=tuple(t for t in (64, 32, 16) if t < rows and rng.random() < 0.6),
+        tails=tails,
+        balanced=rows % min(tails, default=rows) == 0 and rng.random() < 0.5,
         persistent=rng.choice(list(Persistence)),
         order=rng.choice(list(ExpertOrder)),
         raster=Raster(rng.choice(list(Along)), rng.choice([1, 2, 3, 8, 2**31]), rng.random() < 0.5),

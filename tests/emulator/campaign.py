@@ -87,6 +87,7 @@ class Program:
             "split_k": schedule.split_k > 1,
             "fuse": schedule.fuse_rows > 0,
             "tails": bool(schedule.tails),
+            "balanced": schedule.balanced,
             "swap_ab": schedule.swap_ab,
             f"persistent {schedule.persistent}": True,
             "single elements": bool(self.crooked),

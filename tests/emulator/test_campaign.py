@@ -35,7 +35,7 @@ def test_the_parts_show_every_feature() -> None:
     assert shown == {
         *Compute,
         *("m-grouped", "k-grouped", "gather", "scatter", "accumulate", "several contractions"),
-        *("split_k", "fuse", "tails", "swap_ab", "single elements"),
+        *("split_k", "fuse", "tails", "balanced", "swap_ab", "single elements"),
         *("persistent static", "persistent dynamic", "persistent off"),
     }
 

@@ -108,6 +108,11 @@ def overlapping(schedule: Schedule, depth: int, split: int) -> tuple[int, int]:
     return max(0, first - 1), last
 
 
+def one_row_less(schedule: Schedule, rows: int, row_tile: int) -> tuple[int, int]:
+    first, last = work_row_range(schedule, rows, row_tile)
+    return first, max(first + 1, last - 1)
+
+
 def leaders_only(schedule: Schedule, rows: list[int]) -> list[tuple[int, ...]]:
     return [run[:1] for run in work_fused_runs(schedule, rows)]
 
@@ -117,7 +122,7 @@ def always_first(*_: object) -> tuple[int, int]:
 
 
 work_tile_height, work_depth_range = work.tile_height, work.depth_range
-work_fused_runs = work._fused_runs
+work_fused_runs, work_row_range = work._fused_runs, work.row_range
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,7 @@ work_fused_runs = work._fused_runs
         ("tile_height", no_tails),
         ("depth_range", one_stage_less),
         ("depth_range", overlapping),
+        ("row_range", one_row_less),
         ("_fused_runs", leaders_only),
         ("raster_position", always_first),
     ],

@@ -75,6 +75,7 @@ kernel swiglu loc(9:22) {
   schedule = {
     tile = {rows = 64, columns = 64, depth = 32},
     tails = (32, 16),
+    balanced = false,
     swap_ab = false,
     stages = 3,
     consumers = 1,

@@ -173,6 +173,10 @@ def test_modules_hold_kernels_of_their_level_source_and_name() -> None:
         ({"tails": (16, 32)}, "tails fall from below tile.rows and are at least 1"),
         ({"tails": (64,)}, "tails fall from below tile.rows and are at least 1"),
         ({"tails": (0,)}, "tails fall from below tile.rows and are at least 1"),
+        (
+            {"balanced": True, "tails": (48,)},
+            "tile.rows is a multiple of the lowest tail if tails are balanced",
+        ),
         ({"fuse_rows": -1}, "fuse_rows and epilogue_columns are not negative"),
     ],
 )

@@ -42,6 +42,7 @@ DIRECTIVES = {
     "tile.columns": "n=128",
     "tile.depth": "k=64",
     "tails": "tails",
+    "balanced": "balanced",
     "stages": "stages",
     "consumers": "consumers",
     "cooperation": "pingpong",
@@ -167,6 +168,12 @@ BAD = (
         "sm_120",
     ),
     Bad("MOE0415", "n=128", "the schedule needs about ", tile(256, 256, 32)),
+    Bad(
+        "MOE0416",
+        "balanced",
+        "`balanced` shares rows in units of 48, but a tile has 64",
+        {"tails": (48,), "balanced": True},
+    ),
     Bad("MOE0420", "cluster n", "a cluster of 1 × 16 = 16 CTAs", {"cluster_columns": 16}),
     Bad(
         "MOE0421",
@@ -331,6 +338,7 @@ numbers = st.integers(-2, 300)
         Schedule,
         tile=st.builds(TileShape, numbers, numbers, numbers),
         tails=st.lists(numbers, max_size=3).map(tuple),
+        balanced=st.booleans(),
         swap_ab=st.booleans(),
         stages=numbers,
         consumers=numbers,

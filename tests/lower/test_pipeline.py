@@ -93,6 +93,7 @@ def test_any_request_is_lowered_or_refused_by_a_rule(
         "tile.columns": sizes,
         "tile.depth": sizes,
         "tails": st.lists(sizes, max_size=3).map(tuple),
+        "balanced": st.booleans(),
         "swap_ab": st.booleans(),
         "stages": sizes,
         "consumers": sizes,

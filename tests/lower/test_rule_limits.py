@@ -34,6 +34,8 @@ LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"fuse_rows": 1}),
     (UP, {"fuse_rows": 64}),
     (UP, {"tails": (48, 32, 16)}),
+    (UP, {"tails": (48, 32), "balanced": True}),
+    (UP, {"balanced": True}),
     (UP, {"raster": Raster(group=1)}),
     (UP, {"swap_ab": True, "tails": (8,)}),
 )

@@ -55,6 +55,17 @@ def test_padding_is_told_with_the_tail_that_mends_it(rows: int, share: str, advi
     assert warnings_of(f"tile m=128 n=128; tails m={tail}", rows) == []
 
 
+def test_even_shares_are_judged_as_they_are() -> None:
+    # 136 rows are 128 and 8, or shared evenly 80 and 56.
+    (found,) = warnings_of("tile m=128 n=128; tails m=112", 8 * 136)
+    assert found.label == "112 rows high for 8"
+    assert warnings_of("tile m=128 n=128; tails balanced m=80,64,16", 8 * 136) == []
+    (found,) = warnings_of("tile m=128 n=128; tails balanced m=64", 8 * 70)
+    assert found.label == "128 rows high for 70"
+    assert found.help == "let `tails balanced` list m=80 too"
+    assert warnings_of("tile m=128 n=128; tails balanced m=80,64", 8 * 70) == []
+
+
 @pytest.mark.parametrize("rows", [None, 0, 8 * 128, 8 * 120, 8 * 4096])
 def test_little_padding_is_no_waste(rows: int | None) -> None:
     assert warnings_of("tile m=128 n=128; tails off", rows) == []

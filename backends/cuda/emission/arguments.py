@@ -14,7 +14,9 @@ from moedsl.backends.cuda.abi import (
     WorkspacePart,
     WorkspacePointer,
 )
+from moedsl.backends.cuda.emission.maps import map_arrays
 from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.backends.cuda.tensor_map import MAP_ALIGNMENT, MAP_BYTES
 from moedsl.ir.core import Compute, DType, IndexKind, Role
 from moedsl.ir.schedule import Persistence
 
@@ -29,15 +31,16 @@ _TYPES = {DType.BF16: "moe::bf16", DType.F16: "moe::f16", DType.F32: "float", DT
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The struct's fields in order, each with its C declaration and comment."""
+    """The struct's fields in order, and the C declarations of its members with their comments.
+
+    Tensor maps come first, those that differ only in their boxes as one array. ``bytes`` is the
+    size of the struct.
+    """
 
     fields: tuple[ArgumentField, ...]
     declarations: tuple[tuple[str, str], ...]
 
-    @property
-    def bytes(self) -> int:
-        """Size of the struct."""
-        return 8 * len(self.fields)
+    bytes: int
 
 
 def element_type(dtype: DType) -> str:
@@ -74,6 +77,13 @@ def extent(kernel: GpuKernel, index: str) -> str:
     if known is not None:
         return f"{identifier(index)}_extent"
     return f"static_cast<int>(arguments.{identifier(index)}_extent)"
+
+
+def build_plan(kernel: GpuKernel) -> str:
+    """The statement that derives ``plan`` from ``offs``."""
+    signature = kernel.signature
+    rows = "0" if signature.row_grouped else extent(kernel, signature.rows)
+    return f"plan.build(arguments.offs, {rows}, {extent(kernel, signature.columns)});"
 
 
 def mapped(coordinate: Coordinate, at: str) -> str:
@@ -124,10 +134,27 @@ def argument_struct(kernel: GpuKernel) -> Arguments:
         part = WorkspacePointer(WorkspacePart.PARTIALS)
         shape = f"f32[tiles, {schedule.split_k} parts, {kernel.resources.sums_count} sums, tile]"
         sources.append(("partials", "float* partials", shape, part))
-    fields = tuple(
-        ArgumentField(name, source, 8 * place) for place, (name, _, _, source) in enumerate(sources)
-    )
-    return Arguments(fields, tuple((declared, comment) for _, declared, comment, _ in sources))
+    fields, declarations = _map_fields(kernel)
+    start = len(fields) * MAP_BYTES
+    for place, (name, declared, comment, source) in enumerate(sources):
+        fields.append(ArgumentField(name, source, start + 8 * place))
+        declarations.append((declared, comment))
+    size = start + 8 * len(sources)
+    alignment = MAP_ALIGNMENT if start else 8
+    return Arguments(tuple(fields), tuple(declarations), -(-size // alignment) * alignment)
+
+
+def _map_fields(kernel: GpuKernel) -> tuple[list[ArgumentField], list[tuple[str, str]]]:
+    fields: list[ArgumentField] = []
+    declarations = []
+    for array in map_arrays(kernel):
+        boxes = " ".join("x".join(map(str, one.box)) for one in array.maps)
+        comment = f"{identifier(array.maps[0].tensor)}, in boxes of {boxes}"
+        declarations.append((f"moe::TensorMap {array.name}[{len(array.maps)}]", comment))
+        for number, one in enumerate(array.maps):
+            at = len(fields) * MAP_BYTES
+            fields.append(ArgumentField(f"{array.name}{number}", one, at, MAP_BYTES))
+    return fields, declarations
 
 
 def emit_arguments(writer: Writer, arguments: Arguments) -> None:

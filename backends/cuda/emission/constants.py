@@ -8,6 +8,7 @@ from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.core import IndexKind
 from moedsl.ir.schedule import Along, ExpertOrder
+from moedsl.lower.resources.specialised import block_depth
 from moedsl.work import fuse_window
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _MOST_RASTER = 1 << 15
 def emit_constants(writer: Writer, kernel: GpuKernel) -> None:
     """Constants that every other part of the unit uses."""
     signature, shared = kernel.signature, kernel.resources.shared
+    owner = "consumer" if kernel.schedule.specialised else "warp"
     for index in signature.indices:
         if index.kind is IndexKind.FIXED:
             writer.line(f"constexpr int {identifier(index.name)}_extent = {index.extent};")
@@ -36,11 +38,28 @@ def emit_constants(writer: Writer, kernel: GpuKernel) -> None:
         "// Shared memory, in bytes from its start.",
         f"constexpr moe::u32 kStageBytes = {shared.stage_bytes};",
         f"constexpr moe::u32 kStaging = {shared.staging_at};",
-        f"constexpr moe::u32 kStagingBytes = {shared.staging_bytes};  // of one warp",
+        f"constexpr moe::u32 kStagingBytes = {shared.staging_bytes};  // of one {owner}",
         f"constexpr moe::u32 kRing = {shared.ring_at};  // tiles in flight",
         f"constexpr int kRingSlots = {shared.ring_slots};",
         f"constexpr moe::u32 kScratch = {shared.scratch_at};",
+    )
+    if kernel.schedule.specialised:
+        _emit_barriers(writer, kernel)
+    writer.line()
+
+
+def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
+    stages, at = kernel.schedule.stages, kernel.resources.shared.barriers_at
+    slots = kernel.resources.shared.ring_slots
+    tiles = at + 16 * stages
+    writer.lines(
+        f"constexpr int kBlockDepth = {block_depth(kernel.signature.compute)};",
         "",
+        "// Of each stage, then of each tile in flight: it is full, it is empty again.",
+        f"constexpr moe::u32 kFull = {at};",
+        f"constexpr moe::u32 kEmpty = {at + 8 * stages};",
+        f"constexpr moe::u32 kTileFull = {tiles};",
+        f"constexpr moe::u32 kTileEmpty = {tiles + 8 * slots};",
     )
 
 
@@ -51,10 +70,12 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
     raster = schedule.raster
     longest = schedule.order is ExpertOrder.LONGEST and signature.row_grouped
     flags = {
+        "kAlone": schedule.specialised,
         "kRowGrouped": signature.row_grouped,
         "kLongest": longest,
         "kAlongRows": raster.along is Along.ROWS,
         "kSerpentine": raster.serpentine,
+        "kBalanced": schedule.balanced,
         "kCountTiles": counts_tiles,
     }
     numbers = {
@@ -62,6 +83,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kThreads": kernel.resources.threads,
         "kTileRows": schedule.tile.rows,
         "kTileColumns": schedule.tile.columns,
+        "kUnit": schedule.unit,
         "kSplits": schedule.split_k,
         "kFuseRows": schedule.fuse_rows if signature.row_grouped else 0,
         "kFuseWindow": fuse_window(schedule),

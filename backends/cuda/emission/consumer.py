@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moedsl.backends.cuda.emission.arguments import build_plan
 from moedsl.backends.cuda.emission.producer import copies, depth_extent
 from moedsl.backends.cuda.emission.writer import identifier, plus
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
@@ -136,16 +137,11 @@ def _emit_lane_loop(writer: Writer, pipeline: Pipeline) -> None:
 
 def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
     """The kernel itself."""
-    signature = kernel.signature
     counter = "arguments.counter" if kernel.schedule.persistent == "dynamic" else "nullptr"
-    known = signature.index(signature.rows)
-    rows = "0" if signature.row_grouped else _extent(known.name, known.extent)
-    column_index = signature.index(signature.columns)
-    columns = _extent(column_index.name, column_index.extent)
     with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
         writer.lines(
             "moe::Plan<Order> plan;",
-            f"plan.build(arguments.offs, {rows}, {columns});",
+            build_plan(kernel),
             f"Producer producer(arguments, plan, {counter});",
             "MOE_ROLL",
             "for (int ahead = 1; ahead < kStages; ++ahead) producer.issue();",
@@ -171,8 +167,3 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                         call = f"run_tile<{height}>(arguments, producer, tile, stage);"
                         writer.lines(f"{label}: {call}", "    break;")
         writer.line("producer.walk.leave();")
-
-
-def _extent(name: str, known: int | None) -> str:
-    constant = f"{identifier(name)}_extent"
-    return constant if known is not None else f"static_cast<int>(arguments.{constant})"

@@ -198,7 +198,7 @@ class _Outputs:
 
 def emit_outputs(writer: Writer, kernel: GpuKernel) -> None:
     """``write_outputs``: everything behind the sums, for kVector columns of one row."""
-    sums = "".join(f", const float (&{name})[kVector]" for name in _sums(kernel))
+    sums = "".join(f", const float (&{name})[kVector]" for name in sum_names(kernel))
     writer.line("// The outputs of kVector columns, from `column` of the tile on, of one row.")
     with writer.block(
         "MOE_DEVICE void write_outputs(const Arguments& arguments, const moe::Tile& tile, "
@@ -210,7 +210,7 @@ def emit_outputs(writer: Writer, kernel: GpuKernel) -> None:
 
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: sums through shared memory to ``write_outputs`` or to the workspace."""
-    names = _sums(kernel)
+    names = sum_names(kernel)
     parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in names)
     split = kernel.schedule.split_k > 1
     writer.line(
@@ -242,7 +242,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 writer.lines(
                     "const int row = Warps<kHeight>::row() + chunk * 8 + v / kPerRow;",
                     "const int column = Warps<kHeight>::column() + v % kPerRow * kVector;",
-                    _skip(kernel),
+                    outside(kernel),
                     "const moe::u32 at = staged + (v / kPerRow * Sums::kPitch"
                     " + v % kPerRow * kVector) * 4;",
                 )
@@ -274,7 +274,7 @@ def _emit_part_addresses(writer: Writer) -> None:
 
 def _emit_join(writer: Writer, kernel: GpuKernel) -> None:
     """The last part adds all of them up in their order."""
-    names = _sums(kernel)
+    names = sum_names(kernel)
     writer.line(
         "if (!moe::arrive_last(arguments.semaphores + tile.number, kSplits, kScratch)) return;"
     )
@@ -283,7 +283,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines(
             "const int row = v / kAcross;",
             "const int column = v % kAcross * kVector;",
-            _skip(kernel),
+            outside(kernel),
             "const float* const source = parts + row * Order::kTileColumns + column;",
         )
         for place, name in enumerate(names):
@@ -296,11 +296,12 @@ def _emit_join(writer: Writer, kernel: GpuKernel) -> None:
         writer.line(f"write_outputs(arguments, tile, row, column, {sums});")
 
 
-def _sums(kernel: GpuKernel) -> list[str]:
+def sum_names(kernel: GpuKernel) -> list[str]:
+    """The accumulators, in order."""
     return [sum_name(v.name) for pipeline in kernel.pipelines for v in pipeline.results]
 
 
-def _skip(kernel: GpuKernel) -> str:
+def outside(kernel: GpuKernel) -> str:
     """Leave out what lies outside the matrix."""
     columns = extent(kernel, kernel.signature.columns)
     return f"if (row >= tile.rows || tile.column + column >= {columns}) continue;"

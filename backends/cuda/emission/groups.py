@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.consumer import sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, sum_names
-from moedsl.backends.cuda.emission.roles import TILES, emit_range, row_block_bytes
+from moedsl.backends.cuda.emission.roles import TILES, emit_range
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
-from moedsl.backends.cuda.emission.writer import identifier, plus
+from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import Cooperation
-from moedsl.lower.resources.specialised import TALL, block_bytes
+from moedsl.lower.resources.specialised import TALL
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
@@ -77,10 +78,10 @@ def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
 def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
     heights = sorted(kernel.schedule.heights)
     writer.line("// Blocks of depth in a stage of a tile of this height.")
-    for number, counts in enumerate(kernel.stage_blocks):
+    for number, counts in enumerate(kernel.resources.stage_blocks):
         with writer.block(f"MOE_DEVICE constexpr int depth_blocks{number}(int height)"):
             by_height = dict(zip(kernel.schedule.heights, counts, strict=True))
-            for low, high in zip(heights, heights[1:], strict=False):
+            for low, high in pairwise(heights):
                 if by_height[low] != by_height[high]:
                     writer.line(f"if (height <= {low}) return {by_height[low]};")
             writer.line(f"return {by_height[heights[-1]]};")
@@ -128,7 +129,9 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
         major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
         block = f"moe::Block<{factor_type(kernel)}, {positions}, {major}>"
         writer.line(f"using {buffer.name}_block = {block};")
-    writer.lines("int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL")
+    writer.lines(
+        "int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL"
+    )
     with writer.block("for (; blocks_left > 0; blocks_left -= kKept)"):
         writer.lines(
             "const int blocks = moe::lesser(blocks_left, kKept);",
@@ -170,9 +173,7 @@ def _emit_products(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> Non
     kind = factor_type(kernel)
     for op in pipeline.body:
         assert isinstance(op, MultiplyAdd)
-        tall, flat = (
-            (op.columns, op.rows) if kernel.schedule.swap_ab else (op.rows, op.columns)
-        )
+        tall, flat = (op.columns, op.rows) if kernel.schedule.swap_ab else (op.rows, op.columns)
         majors = ", ".join(str(int(_major(kernel.buffer(name)))) for name in (tall, flat))
         sides = ", ".join(
             f"moe::advanced({name}, step * {name}_block::kStep)" for name in (tall, flat)
@@ -220,6 +221,7 @@ def _emit_switch(writer: Writer, kernel: GpuKernel, group: str) -> None:
 
 def emit_release(writer: Writer) -> None:
     """``release``: what was in a stage has been read by this warp."""
+    writer.line("// This warp has read what was in a stage.")
     with writer.block("MOE_DEVICE void release(int stage)"):
         writer.line("if (moe::lane_index() == 0) moe::barrier_arrive(kEmpty + stage * 8);")
     writer.line()
@@ -239,8 +241,9 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             f"using Sums = {sums_type(kernel)};",
             "constexpr moe::u32 kPlane = Sums::kPartRows * Sums::kPitch * 4;",
             "constexpr int kPerRow = Sums::kPartColumns / kVector;",
-            "const moe::u32 staged = kStaging + staging_of(group) * kStagingBytes;",
-            "const int named = 1 + staging_of(group);",
+            "const int consumer = moe::group_index() - 1;",
+            "const moe::u32 staged = kStaging + consumer * kStagingBytes;",
+            "const int named = 1 + consumer;",
             "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
@@ -250,7 +253,8 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             writer.lines(
                 "moe::named_sync(named, moe::kGroupThreads);",
                 "const int first_row = Groups<kHeight>::row(group) + Sums::part_row(part);",
-                "const int first_column = Groups<kHeight>::column(group) + Sums::part_column(part);",
+                "const int first_column =",
+                "    Groups<kHeight>::column(group) + Sums::part_column(part);",
                 "MOE_ROLL",
             )
             with writer.block(

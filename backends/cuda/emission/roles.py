@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import extent
+from moedsl.backends.cuda.emission.arguments import build_plan, extent
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
     clip_of,
@@ -12,7 +12,7 @@ from moedsl.backends.cuda.emission.maps import (
     map_name,
     row_heights,
 )
-from moedsl.backends.cuda.emission.writer import identifier, plus
+from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Persistence
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel
 
-_TILES = "kRing, kTileFull, kTileEmpty"
+TILES = "kRing, kTileFull, kTileEmpty"
 _PRODUCERS = (RoleName.COLUMNS, RoleName.ROWS)
 
 
@@ -43,7 +43,7 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
             writer.lines(
                 "const moe::Tile tile = walk.next();",
                 "open = tile.expert >= 0;",
-                f"moe::publish_tile(tiles, tile, {_TILES});",
+                f"moe::publish_tile(tiles, tile, {TILES});",
             )
         writer.line("walk.leave();")
     writer.line()
@@ -57,7 +57,7 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
             writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;", "MOE_ROLL")
             with writer.block("for (;;)"):
-                writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {_TILES});")
+                writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {TILES});")
                 writer.line("if (tile.expert < 0) break;")
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
@@ -68,18 +68,20 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
 def _emit_fill(writer: Writer, kernel: GpuKernel, fill: Fill, number: int) -> None:
     writer.line(f"// Stages of the sum over {identifier(fill.over)}.")
     with writer.block(""):
-        emit_range(writer, kernel, fill.over, number)
+        emit_range(writer, kernel, fill.over, f"depth_blocks{number}(tile.height)")
         _emit_tensor_copies(writer, kernel, fill)
 
 
-def emit_range(writer: Writer, kernel: GpuKernel, over: str, number: int) -> None:
-    """``blocks_left`` of the tile's depth, and ``kept``, how many of them a stage holds."""
+def emit_range(
+    writer: Writer, kernel: GpuKernel, over: str, kept: str, constant: bool = False
+) -> None:
+    """``range`` and ``blocks_left`` of the tile's depth, and how many of them a stage holds."""
     whole = "tile.count" if over == kernel.signature.ragged else extent(kernel, over)
     writer.lines(
         "const moe::DepthRange range =",
         f"    moe::depth_range<kStageDepth, kSplits>({whole}, tile.split);",
         "int blocks_left = moe::ceil_div(range.last - range.first, kBlockDepth);",
-        f"const int kept = depth_blocks{number}(tile.height);",
+        f"constexpr int kKept = {kept};" if constant else f"const int kept = {kept};",
     )
 
 
@@ -129,9 +131,7 @@ def row_block_bytes(buffer: Buffer) -> str:
     return "tile.height * 128" if buffer.depth_inner else "moe::ceil_div(tile.height, 64) * 8192"
 
 
-def _emit_boxes(
-    writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer
-) -> None:
+def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer) -> None:
     """One block of one operand: a box, or one for every 64 positions."""
     signature = kernel.signature
     rows = buffer.side is Side.ROWS
@@ -169,8 +169,8 @@ def _emit_box(
         )
 
 
-def emit_entry(writer: Writer, kernel: GpuKernel, entry: str, rows: str, columns: str) -> None:
-    """The kernel itself: barriers, plan, roles. ``rows`` and ``columns`` are what the plan takes."""
+def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
+    """The kernel itself: barriers, plan, roles."""
     schedule = kernel.schedule
     takers = sum(kernel.role(name).warps for name in (*_PRODUCERS, RoleName.CONSUMER))
     with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
@@ -182,7 +182,7 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str, rows: str, columns
             )
         writer.lines(
             "moe::Plan<Order> plan;",
-            f"plan.build(arguments.offs, {rows}, {columns});",
+            build_plan(kernel),
             "moe::sync_cta();",
         )
         with writer.block("if (moe::warp_index() < 4)", "} else {"):
@@ -205,9 +205,7 @@ def _emit_role(writer: Writer, role: Role, first: int) -> None:
     if role.warps > 1:
         warps = f"moe::warp_index() >= {first} && moe::warp_index() < {first + role.warps}"
     if role.name is RoleName.SCHEDULER:
-        writer.line(
-            f"if ({warps} && moe::lane_index() == 0) schedule_tiles(arguments, plan);"
-        )
+        writer.line(f"if ({warps} && moe::lane_index() == 0) schedule_tiles(arguments, plan);")
     else:
         writer.line(f"if ({warps}) produce_{role.name}(arguments);")
 

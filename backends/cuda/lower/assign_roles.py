@@ -41,7 +41,7 @@ def assign_roles(kernel: GpuKernel) -> GpuKernel:
             RoleName.CONSUMER,
             _CONSUMER_WARPS * schedule.consumers,
             schedule.consumer_registers,
-            tuple(_products(op) for op in kernel.loop.body),
+            tuple(_products(op) for op in kernel.loop.body if not isinstance(op, Role)),
         ),
     )
     return replace(kernel, body=(replace(kernel.loop, body=roles),))

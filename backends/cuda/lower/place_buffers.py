@@ -30,9 +30,7 @@ def place_buffers(kernel: GpuKernel) -> GpuKernel:
     return replace(kernel, body=(replace(kernel.loop, body=body),))
 
 
-def _placed(
-    buffers: tuple[Buffer, ...], compute: Compute, specialised: bool
-) -> tuple[Buffer, ...]:
+def _placed(buffers: tuple[Buffer, ...], compute: Compute, specialised: bool) -> tuple[Buffer, ...]:
     placed, offset = [], 0
     for buffer in sorted(buffers, key=lambda b: specialised and b.side is Side.ROWS):
         placed.append(replace(buffer, offset=offset))

@@ -158,7 +158,30 @@ struct Plan {
     }
 };
 
-// Walks the tiles of the items that this CTA takes. All threads walk alike.
+// Rows of an expert that one of its row tiles holds.
+struct RowRange {
+    int first;
+    int last;
+};
+
+template <class Order>
+MOE_DEVICE RowRange row_range(int rows, int row_tile) {
+    if constexpr (Order::kBalanced) {
+        const int units = ceil_div(rows, Order::kUnit);
+        const int tiles = ceil_div(rows, Order::kTileRows);
+        const int each = units / tiles;
+        const int extra = units - each * tiles;
+        const int first = row_tile * each + lesser(row_tile, extra);
+        const int last = first + each + (row_tile < extra ? 1 : 0);
+        return {first * Order::kUnit, lesser(rows, last * Order::kUnit)};
+    } else {
+        const int first = row_tile * Order::kTileRows;
+        return {first, lesser(rows, first + Order::kTileRows)};
+    }
+}
+
+// Walks the tiles of the items that this CTA takes. All threads walk alike, or with kAlone one
+// walks for all.
 template <class Order>
 struct Walk {
     const Plan<Order>& plan;
@@ -177,7 +200,12 @@ struct Walk {
           member(-1), row_tile(0), column_tile(0), split(0), number(0) {}
 
     MOE_DEVICE int take_item() {
-        if constexpr (Order::kPersistence == Persistence::kDynamic) {
+        if constexpr (Order::kPersistence == Persistence::kDynamic && Order::kAlone) {
+            const int taken = ticket;
+            if (taken < plan.items) ticket = atomic_add(counter, 1) + cta_count();
+            return taken;
+        }
+        if constexpr (Order::kPersistence == Persistence::kDynamic && !Order::kAlone) {
             const u32 slot = Order::kTickets + turn * 4;
             if (thread_index() == 0) shared_store(slot, ticket);
             sync_cta();
@@ -240,9 +268,10 @@ struct Walk {
         tile.expert = member;
         tile.start = Plan<Order>::start_of(member);
         tile.count = Plan<Order>::count_of(member);
-        tile.row = row_tile * Order::kTileRows;
-        const int row_count = Order::kRowGrouped ? tile.count : plan.rows;
-        tile.rows = lesser(Order::kTileRows, row_count - tile.row);
+        const RowRange range =
+            row_range<Order>(Order::kRowGrouped ? tile.count : plan.rows, row_tile);
+        tile.row = range.first;
+        tile.rows = range.last - range.first;
         tile.height = Order::height(tile.rows);
         tile.column = column_tile * Order::kTileColumns;
         tile.split = split;
@@ -268,10 +297,10 @@ struct Walk {
         return -1;
     }
 
-    // Called once by all threads, after the last tile: the last CTA to leave clears the counter.
+    // Called once, after the last tile: the last CTA to leave clears the counter.
     MOE_DEVICE void leave() const {
         if constexpr (Order::kPersistence == Persistence::kDynamic) {
-            if (thread_index() == 0 && atomic_add(counter + 1, 1) == cta_count() - 1) {
+            if ((Order::kAlone || thread_index() == 0) && atomic_add(counter + 1, 1) == cta_count() - 1) {
                 global_store(counter, 0);
                 global_store(counter + 1, 0);
             }

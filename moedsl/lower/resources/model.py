@@ -77,7 +77,9 @@ class Resources:
     ``sums`` is its largest part, ``sums_count`` tiles of sums.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
-    for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
+    for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM. ``stage_blocks``
+    holds, for each multiplication of specialised warps, how many blocks of depth a stage has at
+    each of the schedule's heights.
     """
 
     threads: int
@@ -89,6 +91,7 @@ class Resources:
     sums: int
     registers: int
     blocks: int
+    stage_blocks: tuple[tuple[int, ...], ...] = ()
 
     def layout(self, height: int) -> WarpLayout:
         """The warp grid of ``height``; KeyError if it has none."""

@@ -48,9 +48,8 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     multiplies = [op for op in kernel.body if isinstance(op, Multiply)]
     sums = sum(len(op.results) for op in multiplies)
     sharing = consumers_of_tile(schedule)
-    found = [
-        (h, share_groups(h, tile.columns, sharing, schedule.swap_ab)) for h in schedule.heights
-    ]
+    swap = schedule.swap_ab
+    found = [(h, share_groups(h, tile.columns, sharing, swap)) for h in schedule.heights]
     layouts = tuple(layout for _, layout in found if layout is not None)
     stage = max(_stage_bytes(kernel, op) for op in multiplies)
     threads = GROUP * (1 + schedule.consumers)
@@ -68,7 +67,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     )
     return Resources(
         threads=threads,
-        step=group_step(schedule.swap_ab, kernel.signature.compute),
+        step=group_step(swap, kernel.signature.compute),
         layouts=layouts,
         unshared=tuple(h for h, layout in found if layout is None),
         shared=shared,
@@ -81,6 +80,10 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
                 target.shared_per_sm // (shared.bytes + SYSTEM_SHARED),
                 target.registers_per_sm // max(registers, 1),
             ),
+        ),
+        stage_blocks=tuple(
+            tuple(_depth_blocks(kernel, op, stage, h) for h in schedule.heights)
+            for op in multiplies
         ),
     )
 
@@ -133,10 +136,10 @@ def block_bytes(positions: int, inner: bool) -> int:
     return positions * BLOCK_BYTES if inner else aligned(positions, 64) * BLOCK_BYTES
 
 
-def depth_blocks(kernel: TileKernel, op: Multiply, height: int) -> int:
+def _depth_blocks(kernel: TileKernel, op: Multiply, stage_bytes: int, height: int) -> int:
     """Blocks of depth in a stage of a tile of ``height`` rows: low tiles take more of them."""
     least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
-    room = _stage_bytes(kernel, op) // _block_bytes(kernel, op, height)
+    room = stage_bytes // max(1, _block_bytes(kernel, op, height))
     return max(least, min(room, least * MOST_BLOCKS))
 
 

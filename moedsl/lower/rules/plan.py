@@ -63,6 +63,20 @@ def tails_fall(case: Case) -> Iterator[Finding]:
             return
 
 
+def balanced_tiles_are_whole_units(case: Case) -> Iterator[Finding]:
+    """An even share of an expert's rows, in units of the lowest height, fits in a tile."""
+    schedule = case.schedule
+    rows, unit = schedule.tile.rows, schedule.unit
+    if schedule.balanced and unit > 0 and rows % unit:
+        yield Finding(
+            ("balanced", "tails", "tile.rows"),
+            f"`balanced` shares rows in units of {unit}, but a tile has {rows}",
+            f"{rows} is not a multiple of {unit}",
+            (f"the lowest of the heights is {unit}: a share could be higher than a tile",),
+            f"end the list with a height that divides {rows}, or remove `balanced`",
+        )
+
+
 def fuse_needs_ragged_rows(case: Case) -> Iterator[Finding]:
     """Only experts with few rows of output can share a work item."""
     if case.schedule.fuse_rows and not case.kernel.signature.row_grouped:

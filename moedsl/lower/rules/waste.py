@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from moedsl.lower.resources import WARP, share_tile, step_shape
 from moedsl.lower.rules.case import Finding
-from moedsl.work import ceil_div, tile_height
+from moedsl.work import ceil_div, row_range, tile_height
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,27 +49,38 @@ def padding_is_small(case: Case) -> Iterator[Finding]:
     if not case.rows or not signature.row_grouped:
         return
     each = ceil_div(case.rows, signature.expert_count)
-    full, rest = divmod(each, schedule.tile.rows)
-    height = tile_height(schedule, rest) if rest else 0
-    step = step_shape(signature.compute, schedule.swap_ab)
-    warps = case.resources.threads // WARP
-    lowest = ceil_div(rest, step.rows) * step.rows
-    possible = range(lowest, height, step.rows)
-    columns = schedule.tile.columns
-    best = next((h for h in possible if share_tile(h, columns, warps, step)), height)
-    taken = full * schedule.tile.rows + height
-    share = (height - best) / taken
+    ranges = (row_range(schedule, each, t) for t in range(ceil_div(each, schedule.tile.rows)))
+    tiles = Counter(last - first for first, last in ranges)
+    heights = {rows: tile_height(schedule, rows) for rows in tiles}
+    best = {rows: _lowest_height(case, rows) for rows in tiles}
+    taken = sum(count * heights[rows] for rows, count in tiles.items())
+    spare = sum(count * (heights[rows] - best[rows]) for rows, count in tiles.items())
+    share = spare / taken
     if share <= MOST_PADDING:
         return
+    worst = max(tiles, key=lambda rows: heights[rows] - best[rows])
+    tail = f"{signature.rows}={best[worst]}"
     yield Finding(
         ("tails", "tile.rows"),
         f"about {share:.0%} of all multiplications are padding",
-        f"{height} rows high for {rest}",
+        f"{heights[worst]} rows high for {worst}",
         (
             (
                 f"{case.rows} rows in all are {each} for each of {signature.expert_count} experts, "
                 f"and those take tiles of {taken} rows together"
             ),
         ),
-        f"allow `tails {signature.rows}={best}`",
+        # Which other heights a balanced schedule lists decides its shares: they stay.
+        f"let `tails balanced` list {tail} too" if schedule.balanced else f"allow `tails {tail}`",
     )
+
+
+def _lowest_height(case: Case, rows: int) -> int:
+    """The least height, allowed or not, that holds ``rows`` and that the warps can share."""
+    schedule = case.schedule
+    step = step_shape(case.kernel.signature.compute, schedule.swap_ab)
+    warps = case.resources.threads // WARP
+    height = tile_height(schedule, rows)
+    possible = range(ceil_div(rows, step.rows) * step.rows, height, step.rows)
+    columns = schedule.tile.columns
+    return next((h for h in possible if share_tile(h, columns, warps, step)), height)

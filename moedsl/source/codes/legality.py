@@ -124,6 +124,15 @@ beside it. A thread has 255 registers at most, and the threads of a CTA share th
 
 Use a smaller tile, or more consumers.
 
+MOE0416 balanced tiles are no whole units
+`tails balanced` shares the rows of an expert among its tiles in units of the lowest height. A share
+fits in a tile whatever the number of rows only if the tile is a multiple of that unit.
+
+    tile m=64 n=128 k=64
+    tails balanced m=48           # 64 is not a multiple of 48
+
+Write `tails balanced m=48,32,16`.
+
 MOE0420 cluster is too large
 A cluster that every GPU with clusters can run has at most 8 CTAs.
 
