@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from moedsl.backends.cuda.tensor_map import MAP_ALIGNMENT, MAP_BYTES
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ class AccessMode(StrEnum):
 class AccessModes:
     """How each tensor of a kernel may be accessed; hashable, part of what is compiled.
 
-    A tensor is VECTOR if its innermost stride is 1 and its base address and its other strides
-    are multiples of 16 bytes (strides of dimensions of extent 1 do not count). Tensors with
-    fewer than two dimensions are always ELEMENT, so that they make no variants.
+    A tensor is VECTOR if its innermost stride is 1, its base address and its other strides are
+    multiples of 16 bytes, no stride is negative or 2^34 bytes or more (strides of dimensions of
+    extent 1 do not count) and no extent is above 2^30: every VECTOR tensor can have tensor maps.
+    Tensors with fewer than two dimensions are always ELEMENT, so that they make no variants.
     """
 
     vector: frozenset[str]
@@ -84,13 +86,30 @@ class WorkspacePointer:
     part: WorkspacePart
 
 
-ArgumentSource = TensorPointer | TensorStride | IndexExtent | OffsetsPointer | WorkspacePointer
+@dataclass(frozen=True, slots=True)
+class TensorMapOf:
+    """A map of ``tensor``, which is VECTOR, for the copy engine; 128 bytes, 64-byte aligned.
+
+    ``box`` are elements of each dimension of the tensor, outermost first (as its dims). Swizzle is
+    128 bytes. ``clip`` is the number of a dimension (0 outermost, never the innermost) whose end
+    the coordinates say, or None; ``tensor_map.map_of`` tells how.
+    """
+
+    tensor: str
+    box: tuple[int, ...]
+    clip: int | None = None
+
+
+ArgumentSource = (
+    TensorPointer | TensorStride | IndexExtent | OffsetsPointer | WorkspacePointer | TensorMapOf
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ArgumentField:
-    """Field ``name`` of the struct: ``bytes`` (4 or 8, a signed integer or an address) at byte
-    ``offset``. C's layout rules hold: offsets are multiples of the field's size.
+    """Field ``name`` of the struct: ``bytes`` (4 or 8, a signed integer or an address; 128, a
+    tensor map) at byte ``offset``. C's layout rules hold: offsets are multiples of the field's
+    size, those of maps of 64. Raises ValueError if not.
     """
 
     name: str
@@ -98,13 +117,21 @@ class ArgumentField:
     offset: int
     bytes: int = 8
 
+    def __post_init__(self) -> None:
+        mapped = isinstance(self.source, TensorMapOf)
+        if self.bytes not in ((MAP_BYTES,) if mapped else (4, 8)):
+            raise ValueError(f"field '{self.name}' has {self.bytes} bytes")
+        if self.offset % min(self.bytes, MAP_ALIGNMENT):
+            raise ValueError(f"field '{self.name}' of {self.bytes} bytes lies at {self.offset}")
+
 
 @dataclass(frozen=True, slots=True)
 class GridRule:
     """How many CTAs to launch, in one dimension.
 
     ``rows`` and ``columns`` name the output's indices, ``tile_rows`` and ``tile_columns`` the
-    tile. ``row_grouped`` as in the signature: rows then are the ragged index.
+    tile. ``row_grouped`` as in the signature: rows then are the ragged index. ``cluster``
+    consecutive CTAs take neighbouring tiles of columns.
     """
 
     persistent: bool
@@ -115,22 +142,27 @@ class GridRule:
     tile_rows: int
     tile_columns: int
     split_k: int = 1
+    cluster: int = 1
 
     def most_tiles(self, sizes: Mapping[str, int]) -> int:
         """Upper bound of the output tiles of any distribution of rows over experts.
 
         ``sizes`` is the call's: the ragged index holds the total number of rows R. The sum of
         ceil(r_e / T) over at most min(E, R) experts with rows is at most
-        floor((R + min(E, R) (T - 1)) / T).
+        floor((R + min(E, R) (T - 1)) / T). Columns count in whole clusters.
         """
-        rows, columns = sizes[self.rows], ceil_div(sizes[self.columns], self.tile_columns)
+        rows = sizes[self.rows]
+        columns = ceil_div(sizes[self.columns], self.tile_columns * self.cluster) * self.cluster
         if self.row_grouped:
             live = min(self.experts, rows)
             return (rows + live * (self.tile_rows - 1)) // self.tile_rows * columns
         return self.experts * ceil_div(rows, self.tile_rows) * columns
 
     def blocks(self, sizes: Mapping[str, int], resident: int) -> int:
-        """CTAs to launch where ``resident`` fit on the device at once; 0 if there is no work."""
+        """CTAs to launch, in whole clusters, of which ``resident`` fit on the device at once.
+
+        ``resident`` is a multiple of the cluster. 0 if there is no work.
+        """
         items = self.most_tiles(sizes) * self.split_k
         return min(items, resident) if self.persistent else items
 
@@ -163,7 +195,8 @@ class GeneratedKernel:
     ``entry`` is its ``extern "C"`` kernel, ``threads`` the block size, ``shared_bytes`` its
     dynamic shared memory, ``min_blocks`` the CTAs on one SM it was designed for,
     ``argument_bytes`` the size of the struct that ``arguments`` fill. A kernel without any
-    workspace rule takes no workspace.
+    workspace rule takes no workspace. ``cluster`` consecutive CTAs are a cluster, which is the
+    grid's; raises ValueError if not.
     """
 
     source: str
@@ -175,3 +208,8 @@ class GeneratedKernel:
     argument_bytes: int
     grid: GridRule
     workspace: tuple[WorkspaceRule, ...] = ()
+    cluster: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cluster != self.grid.cluster:
+            raise ValueError(f"clusters of {self.cluster} on a grid of {self.grid.cluster}")

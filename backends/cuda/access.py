@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 VECTOR_BYTES = 16
 
+MOST_EXTENT, MOST_STRIDE = 2**30, 2**34
+"""What a map of a tensor takes whose ends the coordinates say: elements, and bytes (exclusive)."""
+
 
 def every_vector(signature: Signature) -> AccessModes:
     """The modes of contiguous, aligned tensors: what is compiled before any call."""
@@ -41,4 +44,9 @@ def vector_obstacle(view: ArrayView) -> str | None:
         return f"its address {view.pointer:#x} is no multiple of {VECTOR_BYTES}"
     if any(extent > 1 and stride % unit for extent, stride in outer):
         return f"its strides {view.strides} are not all multiples of {unit} elements but the last"
+    most = MOST_STRIDE // view.dtype.bytes
+    if any(extent > 1 and not 0 <= stride < most for extent, stride in outer):
+        return f"its strides {view.strides} are not all from 0 to below {most} elements"
+    if max(view.shape) > MOST_EXTENT:
+        return f"its shape {view.shape} has more than 2^30 elements in a row"
     return None

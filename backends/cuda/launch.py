@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, assert_never
 from moedsl.backends.cuda.abi import (
     IndexExtent,
     OffsetsPointer,
+    TensorMapOf,
     TensorPointer,
     TensorStride,
     WorkspacePart,
     WorkspacePointer,
 )
 from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
+from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
 from moedsl.backends.cuda.workspace import Workspaces
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from moedsl.backend import Call
     from moedsl.backends.cuda.abi import GeneratedKernel
@@ -37,13 +39,17 @@ SPECIAL_STREAMS = 2
 """Stream handles up to this one mean a default stream of whichever context is current."""
 
 _BLOCK_ALIGNMENT = 256
+_MOST_ENCODED = 64
+_NO_ELEMENTS = 1 << 20
+"""Address of arrays without any, of which libraries give none or one that a map cannot take."""
 
 
 @dataclass(frozen=True)
 class Resident:
-    """A compiled kernel on one device. ``blocks`` CTAs of it fit there at the same time.
+    """A compiled kernel on one device.
 
-    ``lock`` guards the workspaces, and the argument structs of every launch on the device.
+    ``blocks`` CTAs of it, in whole clusters, fit there at the same time. ``lock`` guards the
+    workspaces, and the argument structs of every launch on the device.
     """
 
     device: Gpu
@@ -67,16 +73,45 @@ def make_resident(generated: GeneratedKernel, binary: Binary, device: Gpu) -> Re
                 attribute, generated.shared_bytes, kernel.handle, device.ordinal
             )
         )
-        fitting = kernel.occupancy.max_active_blocks_per_multiprocessor(
-            generated.threads, generated.shared_bytes
-        )
-    if fitting == 0:
+        blocks = resident_blocks(generated, kernel, device)
+    if blocks == 0:
         raise RuntimeError(
             f"{generated.entry} with {generated.threads} threads and {generated.shared_bytes} "
-            f"bytes of shared memory does not fit on {device.name}"
+            f"bytes of shared memory in clusters of {generated.cluster} does not fit on "
+            f"{device.name}"
         )
-    blocks = device.multiprocessors * min(fitting, generated.min_blocks)
     return Resident(device, kernel, generated, blocks, Workspaces(device), Lock())
+
+
+def resident_blocks(generated: GeneratedKernel, kernel: Any, device: Gpu) -> int:
+    """CTAs of a loaded kernel that fit on the current ``device`` at a time, in whole clusters."""
+    cluster, most = generated.cluster, device.multiprocessors * generated.min_blocks
+    if cluster == 1:
+        fitting: int = kernel.occupancy.max_active_blocks_per_multiprocessor(
+            generated.threads, generated.shared_bytes
+        )
+        return min(device.multiprocessors * fitting, most)
+    cuda = driver()
+    config = launch_config(cluster, generated.threads, generated.shared_bytes, cluster)
+    function = cuda.CUfunction(int(kernel.handle))
+    clusters: int = check(cuda.cuOccupancyMaxActiveClusters(function, config))
+    return min(clusters, most // cluster) * cluster
+
+
+def launch_config(blocks: int, threads: int, shared_bytes: int, cluster: int) -> Any:
+    """The driver's form of a grid of ``blocks`` CTAs in clusters; its stream is still to be set."""
+    cuda = driver()
+    config = cuda.CUlaunchConfig()
+    config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
+    config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
+    config.sharedMemBytes = shared_bytes
+    if cluster > 1:
+        attribute = cuda.CUlaunchAttribute()
+        attribute.id = cuda.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+        size = attribute.value.clusterDim
+        size.x, size.y, size.z = cluster, 1, 1
+        config.attrs, config.numAttrs = [attribute], 1
+    return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +138,38 @@ def lay_out(generated: GeneratedKernel, tiles: int, blocks: int) -> Layout:
     return Layout(offsets, zeroed, free)
 
 
+class MappedTensor:
+    """The maps of one tensor in an argument struct, which its address alone changes.
+
+    ``number`` is the tensor's among the launch's pointers, ``address`` what the struct holds now.
+    """
+
+    def __init__(self, number: int, maps: Sequence[tuple[int, TensorMap]], device: Gpu) -> None:
+        self.number = number
+        self.address: int | None = None
+        self._places = [slice(offset, offset + MAP_BYTES) for offset, _ in maps]
+        self._descriptions = [description for _, description in maps]
+        self._device = device
+        self._encoded: dict[int, list[bytes]] = {}
+
+    def move(self, arguments: bytearray, address: int) -> None:
+        """Have the struct's maps be those of the tensor at ``address``."""
+        encoded = self._encoded.get(address)
+        if encoded is None:
+            encoded = self._encode(address)
+        for place, data in zip(self._places, encoded, strict=True):
+            arguments[place] = data
+        self.address = address
+
+    def _encode(self, address: int) -> list[bytes]:
+        with current(self._device):
+            encoded = [encode(description, address) for description in self._descriptions]
+        if len(self._encoded) == _MOST_ENCODED:
+            del self._encoded[next(iter(self._encoded))]
+        self._encoded[address] = encoded
+        return encoded
+
+
 class BoundLaunch:
     """Launches of one kernel for arrays of fixed shapes and strides on one device."""
 
@@ -113,26 +180,50 @@ class BoundLaunch:
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        self._pointers, self._workspace = fill_arguments(
-            self._arguments, generated, signature, call
-        )
+        varying = fill_arguments(self._arguments, generated, signature, call)
+        self._pointers, self._workspace = varying.pointers, varying.workspace
+        self._maps = self._mapped(varying, call) if self._blocks else []
         buffer = (ctypes.c_char * generated.argument_bytes).from_buffer(self._arguments)
         self._words = memoryview(self._arguments).cast("Q")
         self._parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         self._parameters_address = ctypes.addressof(self._parameters)
         self._driver = driver()
-        self._launch = partial(
-            self._driver.cuLaunchKernel,
-            self._driver.CUfunction(int(resident.kernel.handle)),
-            *(self._blocks, 1, 1),
-            *(generated.threads, 1, 1),
-            generated.shared_bytes,
-        )
+        self._launch = self._launcher()
         self._streams: dict[int, Any] = {}
         self._written: Scratch | None = None
         self._no_context = self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT
         # With one GPU, a thread's context can only be missing, which the launch itself tells.
         self._anywhere = gpu_count() == 1 and not self._workspace
+
+    def _mapped(self, varying: Varying, call: Call) -> list[MappedTensor]:
+        """The tensors whose maps launches have to write; those of empty ones are written here."""
+        mapped = []
+        for number, (tensor, maps) in varying.maps.items():
+            one = MappedTensor(number, maps, self._resident.device)
+            if 0 in call.arrays[tensor].shape:
+                one.move(self._arguments, _NO_ELEMENTS)
+            else:
+                mapped.append(one)
+        return mapped
+
+    def _launcher(self) -> Callable[[Any, int, int], tuple[Any]]:
+        """The driver's launch but for the stream, the address of the parameters, and 0."""
+        generated, cuda = self._resident.generated, self._driver
+        function = cuda.CUfunction(int(self._resident.kernel.handle))
+        if generated.cluster == 1:
+            grid = (self._blocks, 1, 1, generated.threads, 1, 1, generated.shared_bytes)
+            return partial(cuda.cuLaunchKernel, function, *grid)
+        config = launch_config(
+            self._blocks, generated.threads, generated.shared_bytes, generated.cluster
+        )
+        launch = cuda.cuLaunchKernelEx
+
+        def launch_clusters(stream: Any, parameters: int, extra: int) -> tuple[Any]:
+            config.hStream = stream
+            status: tuple[Any] = launch(config, function, parameters, extra)
+            return status
+
+        return launch_clusters
 
     def reserve(self, stream: int) -> None:
         """Have the workspace for launches on ``stream`` ready."""
@@ -165,6 +256,9 @@ class BoundLaunch:
         with self._resident.lock:
             for word, number in self._pointers:
                 words[word] = pointers[number]
+            for mapped in self._maps:
+                if mapped.address != pointers[mapped.number]:
+                    mapped.move(self._arguments, pointers[mapped.number])
             if self._workspace:
                 self._scratch(handle)
             (status,) = self._launch(handle, self._parameters_address, 0)
@@ -181,24 +275,40 @@ class BoundLaunch:
             self._words[word] = base + layout.offsets[part]
 
 
+@dataclass(frozen=True, slots=True)
+class Varying:
+    """What launches write into an argument struct.
+
+    ``pointers`` and ``workspace`` say which words (of 8 bytes) take which pointer and which part,
+    ``maps`` at which bytes the maps of the tensor lie whose pointer has a number, and its name.
+    """
+
+    pointers: list[tuple[int, int]]
+    workspace: list[tuple[int, WorkspacePart]]
+    maps: dict[int, tuple[str, list[tuple[int, TensorMap]]]]
+
+
 def fill_arguments(
     arguments: bytearray, generated: GeneratedKernel, signature: Signature, call: Call
-) -> tuple[list[tuple[int, int]], list[tuple[int, WorkspacePart]]]:
-    """Write what stays the same; say which words take which pointer and which workspace part."""
+) -> Varying:
+    """Write what stays the same, say what does not. ValueError for a map that cannot be."""
     numbers = {tensor.name: number for number, tensor in enumerate(signature.tensors)}
-    pointers: list[tuple[int, int]] = []
-    workspace: list[tuple[int, WorkspacePart]] = []
+    varying = Varying([], [], {})
     for field in generated.arguments:
         word = field.offset // 8
         match field.source:
             case TensorPointer(tensor):
-                pointers.append((word, numbers[tensor]))
+                varying.pointers.append((word, numbers[tensor]))
                 continue
             case OffsetsPointer():
-                pointers.append((word, len(numbers)))
+                varying.pointers.append((word, len(numbers)))
                 continue
             case WorkspacePointer(part):
-                workspace.append((word, part))
+                varying.workspace.append((word, part))
+                continue
+            case TensorMapOf(tensor) as source:
+                _, maps = varying.maps.setdefault(numbers[tensor], (tensor, []))
+                maps.append((field.offset, map_of(source, call.arrays[tensor])))
                 continue
             case TensorStride(tensor, dim):
                 value = call.arrays[tensor].strides[dim]
@@ -208,4 +318,4 @@ def fill_arguments(
                 assert_never(unreachable)
         end = field.offset + field.bytes
         arguments[field.offset : end] = value.to_bytes(field.bytes, "little", signed=True)
-    return pointers, workspace
+    return varying

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, assert_never
 from moedsl.backends.cuda.abi import (
     IndexExtent,
     OffsetsPointer,
+    TensorMapOf,
     TensorPointer,
     TensorStride,
     WorkspacePointer,
 )
 from moedsl.backends.cuda.nvrtc import compiler_version
+from moedsl.backends.cuda.tensor_map import TensorSwizzle
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import ArgumentSource
@@ -46,6 +48,7 @@ def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
         "threads": generated.threads,
         "shared_bytes": generated.shared_bytes,
         "blocks_per_multiprocessor": generated.min_blocks,
+        "cluster": generated.cluster,
         "argument_bytes": generated.argument_bytes,
         "arguments": [
             {
@@ -77,5 +80,8 @@ def _describe(source: ArgumentSource) -> dict[str, object]:
             return {"is": "offsets"}
         case WorkspacePointer(part):
             return {"is": "workspace", "of": str(part)}
+        case TensorMapOf(tensor, box, clip):
+            box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(TensorSwizzle.B128)}
+            return {"is": "tensor_map", "of": tensor, **box_and_clip}
         case unreachable:
             assert_never(unreachable)

@@ -12,12 +12,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from moedsl.ir.core import DType
+from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from moedsl.arrays import ArrayView
+    from moedsl.backends.cuda.abi import TensorMapOf
+
 MAP_BYTES = 128
 MAP_ALIGNMENT = 64
+
+CLIP_EXTENT = 2**30
+"""Extent of a dimension whose end the coordinates say."""
 
 _MOST_DIMENSIONS = 5
 _MOST_EXTENT = 2**32
@@ -26,6 +33,11 @@ _MOST_BOX = 256
 _MOST_STEP = 8
 _UNIT = 16
 """Bytes that addresses, strides and rows of a box are multiples of."""
+
+_CLIP_STRIDE = 2**34
+"""Bytes; times CLIP_EXTENT they are 2^64, which addresses do not see."""
+_UNCLIPPED_EXTENT = 0x7FFF0000
+"""More than any coordinate of the dimensions that only move a clipped tensor's address."""
 
 
 class TensorSwizzle(IntEnum):
@@ -124,6 +136,42 @@ class TensorMap:
             yield "integers to be filled with NaN"
         if address % _UNIT:
             yield f"address {address:#x}; it takes multiples of {_UNIT}"
+
+
+def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:
+    """The map of the array ``view``, which is VECTOR, that a kernel takes as ``source``.
+
+    Its dimensions are the array's. With ``clip`` that dimension's extent is CLIP_EXTENT, and two
+    dimensions with a box of 1 stand behind all others, with strides s, as the clipped one's, and
+    2^34 - s bytes. Coordinates CLIP_EXTENT - end + row, the other dimensions', end, CLIP_EXTENT
+    then address position ``row`` of the clipped dimension modulo 2^64 bytes, and what lies at
+    ``end`` or behind it is outside the tensor. Raises ValueError if the copy engine cannot take it.
+    """
+    size = view.dtype.bytes
+    # No element of an empty array is ever copied, but the map has to be a legal one.
+    shape = [1] * len(view.shape) if 0 in view.shape else list(view.shape)
+    row = ceil_div(shape[-1] * size, _UNIT) * _UNIT
+    strides = [
+        stride * size if extent > 1 else row
+        for extent, stride in zip(shape[:-1], view.strides, strict=False)
+    ]
+    box = source.box
+    if source.clip is not None:
+        step = strides[source.clip]
+        shape[source.clip] = CLIP_EXTENT
+        shape = [_UNCLIPPED_EXTENT, _UNCLIPPED_EXTENT, *shape]
+        strides = [_CLIP_STRIDE - step, step, *strides]
+        box = (1, 1, *box)
+    description = TensorMap(
+        view.dtype,
+        tuple(reversed(shape)),
+        tuple(reversed(strides)),
+        tuple(reversed(box)),
+        swizzle=TensorSwizzle.B128,
+    )
+    if obstacle := description.obstacle():
+        raise ValueError(f"the copy engine does not take '{source.tensor}': {obstacle}")
+    return description
 
 
 def encode(description: TensorMap, address: int) -> bytes:

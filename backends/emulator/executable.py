@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from moedsl.backends.cuda.abi import OffsetsPointer, TensorPointer, WorkspacePart, WorkspacePointer
+from moedsl.backends.cuda.abi import (
+    OffsetsPointer,
+    TensorMapOf,
+    TensorPointer,
+    WorkspacePart,
+    WorkspacePointer,
+)
 from moedsl.backends.cuda.access import access_modes
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.launch import fill_arguments
+from moedsl.backends.cuda.tensor_map import MAP_BYTES
 from moedsl.backends.emulator.options import current_options
 from moedsl.backends.emulator.process import Buffer, Grid, Launch, Pointer, Use, run
 from moedsl.backends.emulator.report import EmulationError, Finding, KernelFaultError
+from moedsl.backends.emulator.tensor_map import record
 from moedsl.backends.emulator.toolchain import kernel_library, runtime_program
 from moedsl.backends.emulator.unit import Unit
 from moedsl.ir.core import Role
@@ -69,11 +77,13 @@ class EmulatorExecutable:
         variant = self.variant(access_modes(self.kernel.signature, call.arrays))
         generated = variant.generated
         options = self.options or current_options(repr(call.sizes).encode() + _memory(call.offs))
-        resident = options.multiprocessors * generated.min_blocks
+        cluster = generated.cluster
+        clusters = options.multiprocessors * generated.min_blocks // cluster
+        resident = max(clusters, 1) * cluster
         blocks = generated.grid.blocks(call.sizes, resident)
         if not blocks:
             return
-        grid = Grid(blocks, generated.threads, generated.shared_bytes, resident)
+        grid = Grid(blocks, generated.threads, generated.shared_bytes, resident, cluster)
         arguments, pointers = self._arguments(generated, call)
         buffers = (*self._tensors(call), *_workspace(generated, call, blocks))
         launch = Launch(variant.unit, grid, arguments, pointers, buffers)
@@ -88,11 +98,15 @@ class EmulatorExecutable:
         self, generated: GeneratedKernel, call: Call
     ) -> tuple[bytes, tuple[Pointer, ...]]:
         arguments = bytearray(generated.argument_bytes)
-        fill_arguments(arguments, generated, self.kernel.signature, call)
+        varying = fill_arguments(arguments, generated, self.kernel.signature, call)
+        for _, maps in varying.maps.values():
+            for offset, description in maps:
+                arguments[offset : offset + MAP_BYTES] = record(description)
         pointers = []
         for field in generated.arguments:
             match field.source:
-                case TensorPointer(tensor):
+                # A map of the emulator begins with the address.
+                case TensorPointer(tensor) | TensorMapOf(tensor):
                     addend = -call.arrays[tensor].extent[0]
                     pointers.append(Pointer(field.offset, tensor, addend))
                 case OffsetsPointer():

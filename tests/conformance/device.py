@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moedsl.backends.cuda.driver import check, driver
+from moedsl.backends.cuda.launch import launch_config
 from moedsl.backends.cuda.nvrtc import compile_cubin
 from moedsl.backends.cuda.tensor_map import MAP_BYTES, encode
 
@@ -82,16 +83,7 @@ class DeviceKernel:
         cuda, grid = driver(), self._case.grid
         buffer = (ctypes.c_char * len(arguments)).from_buffer(arguments)
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
-        config = cuda.CUlaunchConfig()
-        config.gridDimX, config.gridDimY, config.gridDimZ = grid.blocks, 1, 1
-        config.blockDimX, config.blockDimY, config.blockDimZ = grid.threads, 1, 1
-        config.sharedMemBytes = grid.shared_bytes
-        if grid.cluster > 1:
-            attribute = cuda.CUlaunchAttribute()
-            attribute.id = cuda.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-            size = attribute.value.clusterDim
-            size.x, size.y, size.z = grid.cluster, 1, 1
-            config.attrs, config.numAttrs = [attribute], 1
+        config = launch_config(grid.blocks, grid.threads, grid.shared_bytes, grid.cluster)
         address = ctypes.addressof(parameters)
         check(cuda.cuLaunchKernelEx(config, self._function, address, 0))
         check(cuda.cuCtxSynchronize())

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorFill
+from moedsl.backends.cuda.tensor_map import MAP_BYTES
 from moedsl.backends.emulator.options import Options
 from moedsl.backends.emulator.process import Buffer, Launch, Pointer, Use, run
+from moedsl.backends.emulator.tensor_map import record
 
 if TYPE_CHECKING:
-    from moedsl.backends.cuda.tensor_map import TensorMap
     from tests.conformance.case import Case
-
-
-def record(description: TensorMap) -> bytes:
-    """The emulator's form of a tensor map (EmuTensorMap of its ABI), the address still 0."""
-
-    def padded(values: tuple[int, ...], count: int, absent: int) -> list[int]:
-        return [*values, *(absent,) * (count - len(values))]
-
-    data = struct.pack(
-        "<Q4Q5I5H5B4B",
-        0,
-        *padded(description.strides, 4, 0),
-        *padded(description.shape, 5, 1),
-        *padded(description.box, 5, 1),
-        *padded(description.all_steps, 5, 1),
-        description.rank,
-        description.dtype.bytes,
-        int(description.swizzle),
-        description.fill is TensorFill.NAN,
-    )
-    return data.ljust(MAP_BYTES, b"\0")
 
 
 def launch_of(case: Case, number: int) -> Launch:

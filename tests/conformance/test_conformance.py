@@ -17,6 +17,7 @@ from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle
 from moedsl.backends.emulator.report import EmulationError
 from moedsl.ir.core import DType
 from tests.conformance.case import Random, digest
+from tests.conformance.clips import CLIPS, Clip, clip_case, expected
 from tests.conformance.device import DeviceKernel
 from tests.conformance.model import run_model
 from tests.conformance.run import MODELLED, all_cases, recorded
@@ -89,6 +90,14 @@ def test_innermost_coordinate_must_be_a_multiple_of_16_bytes() -> None:
 
     with pytest.raises(EmulationError, match="16 bytes"):
         run_model(replace(case, inputs=inputs), 0)
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
+def test_boxes_end_where_the_coordinates_say(clip: Clip) -> None:
+    case = clip_case(clip)
+    want = expected(case, clip, 0)
+    (data,) = run_model(case, 0)
+    np.testing.assert_array_equal(np.frombuffer(data, np.uint16).reshape(want.shape), want)
 
 
 def test_obstacles_of_tensor_maps_are_named() -> None:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     import pytest
 
 
+class Names:
+    """An enumeration whose members are their names."""
+
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
 class FakeDriver:
     """Streams are numbers; those in ``capturing`` belong to the capture of that number."""
 
@@ -22,7 +29,10 @@ class FakeDriver:
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUresult = SimpleNamespace(CUDA_ERROR_INVALID_CONTEXT=201)
-    CUstream = CUfunction = staticmethod(int)
+    CUstream = CUfunction = cuuint32_t = cuuint64_t = staticmethod(int)
+    CUtensorMapDataType = CUtensorMapInterleave = CUtensorMapSwizzle = Names()
+    CUtensorMapL2promotion = CUtensorMapFloatOOBfill = CUlaunchAttributeID = Names()
+    CUlaunchConfig = SimpleNamespace
 
     def __init__(self, argument_bytes: int = 0) -> None:
         self.argument_bytes = argument_bytes
@@ -35,6 +45,9 @@ class FakeDriver:
         self.allocated: dict[int, int] = {}
         self.cleared: dict[int, int] = {}
         self.launches: list[tuple[tuple[Any, ...], bytes]] = []
+        self.clustered: list[tuple[int, int, int, int]] = []
+        self.encoded: list[int] = []
+        self.clusters = 0
         self.seen: list[int | None] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -110,6 +123,32 @@ class FakeDriver:
         assert struct is not None
         self.launches.append((tuple(rest), ctypes.string_at(struct, self.argument_bytes)))
         return (0,)
+
+    @staticmethod
+    def CUlaunchAttribute() -> Any:  # noqa: N802
+        return SimpleNamespace(value=SimpleNamespace(clusterDim=SimpleNamespace()))
+
+    def launch_kernel_ex(self, config: Any, kernel: int, parameters: int, extra: int) -> Any:
+        self.clustered.append(self._grid(config))
+        return self.launch_kernel(kernel, config.hStream, parameters, extra)
+
+    def occupancy_max_active_clusters(self, kernel: int, config: Any) -> Any:
+        assert config.gridDimX % self._grid(config)[1] == 0
+        return 0, self.clusters
+
+    @staticmethod
+    def _grid(config: Any) -> tuple[int, int, int, int]:
+        (attribute,) = config.attrs
+        assert attribute.id == "CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION" and config.numAttrs == 1
+        cluster = attribute.value.clusterDim.x
+        return config.gridDimX, cluster, config.blockDimX, config.sharedMemBytes
+
+    def tensor_map_encode_tiled(self, dtype: str, rank: int, address: int, *rest: Any) -> Any:
+        """The map is its address and the rows of its box, over and over."""
+        _, _, box, *_ = rest
+        assert address % 16 == 0 and self.context == 1
+        self.encoded.append(address)
+        return 0, SimpleNamespace(opaque=[address, box[1]] * 8)
 
 
 DEVICE = Gpu(0, "fake", (9, 0), 10, 1)

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moedsl.arrays import ArrayView, packed_strides
 from moedsl.backends.cuda.abi import (
     AccessMode,
+    AccessModes,
+    ArgumentField,
     GeneratedKernel,
     GridRule,
+    OffsetsPointer,
+    TensorMapOf,
     WorkspacePart,
     WorkspaceRule,
 )
 from moedsl.backends.cuda.access import access_modes, every_vector, vector_obstacle
 from moedsl.backends.cuda.driver import target_of
+from moedsl.backends.cuda.executable import Variant
 from moedsl.backends.cuda.launch import lay_out
+from moedsl.backends.cuda.manifest import manifest
+from moedsl.backends.cuda.notes import Notes
+from moedsl.backends.cuda.nvrtc import Binary
+from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle, map_of
 from moedsl.ir.core import Compute, DType, Index, IndexKind, Role, Tensor
 from moedsl.ir.moe import Signature
 from moedsl.ir.schedule import Schedule
+from moedsl.lower.build_tile import build_tile
+from moedsl.target import TARGETS
 from moedsl.work import ceil_div, plan_depth, plan_rows
+from tests.api.kernels import forward
+from tests.api.kernels import schedule as a_schedule
 from tests.strategies import schedules
 
 SIGNATURE = Signature(
@@ -70,6 +84,89 @@ def test_obstacles_to_vectors_are_named() -> None:
     assert vector_obstacle(view((5, 1), (8, 3))) is None
 
 
+def test_vectors_are_what_tensor_maps_take() -> None:
+    assert "from 0 to below" in str(vector_obstacle(view((5, 16), (-16, 1))))
+    assert "from 0 to below" in str(vector_obstacle(view((5, 16), (2**33, 1))))
+    assert "2^30" in str(vector_obstacle(view((2**30 + 1, 16))))
+    assert vector_obstacle(view((1, 16), (-16, 1))) is None
+    largest = view((2, 2**30, 16), (2**33 - 8, 2**33 - 8, 1))
+    assert vector_obstacle(largest) is None
+    for clip in (None, 0, 1):
+        assert map_of(TensorMapOf("w", (1, 8, 8), clip), largest).obstacle(largest.pointer) is None
+
+
+def test_maps_have_the_dimensions_of_their_tensor() -> None:
+    weights = view((3, 8, 16), (256, 24, 1))
+    assert map_of(TensorMapOf("w", (1, 8, 64)), weights) == TensorMap(
+        DType.BF16, (16, 8, 3), (48, 512), (64, 8, 1), swizzle=TensorSwizzle.B128
+    )
+    # Strides that are never used, of one row and of none, may be anything.
+    for shape in ((1, 20), (0, 20)):
+        for stride in (-3, 0, 2**50):
+            one = map_of(TensorMapOf("x", (8, 64)), view(shape, (stride, 1)))
+            assert one.obstacle() is None and one.shape[1] == 1
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_clipped_maps_address_their_rows_modulo_2_64(rows: int) -> None:
+    rows_map = map_of(TensorMapOf("x", (8, 64), clip=0), view((rows, 16), (24, 1)))
+    weights_map = map_of(TensorMapOf("w", (1, 8, 64), clip=1), view((2, rows, 16), (800, 24, 1)))
+    assert rows_map.obstacle() is None and weights_map.obstacle() is None
+    assert rows_map.box == (64, 8, 1, 1) and weights_map.box == (64, 8, 1, 1, 1)
+    for row, end, expert in ((3, 4, 0), (0, 1, 1), (2, 900, 1)):
+        first = (0, 2**30 - end + row)
+        for one, at in (
+            (rows_map, (*first, end, 2**30)),
+            (weights_map, (*first, expert, end, 2**30)),
+        ):
+            inner, *outer = one.shape
+            assert inner == (16 if rows else 1)
+            assert outer[0] == 2**30 and (row < end) == (at[1] < outer[0])
+            assert outer[-2:] == [0x7FFF0000] * 2
+            address = sum(i * stride for i, stride in zip(at[1:], one.strides, strict=True))
+            elsewhere = expert * one.strides[1] if one is weights_map else 0
+            assert address % 2**64 == row * one.strides[0] + elsewhere
+    if rows > 1:
+        assert rows_map.strides[0] == 48 and weights_map.strides[1] == 1600
+
+
+def test_maps_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="'x': rows of 256 bytes in the box"):
+        map_of(TensorMapOf("x", (8, 128)), view((5, 128)))
+    with pytest.raises(ValueError, match="'w': 6 dimensions"):
+        map_of(TensorMapOf("w", (1, 1, 8, 8), clip=0), view((2, 2, 8, 8)))
+
+
+def test_fields_lie_as_c_lays_them() -> None:
+    tensor_map, offsets = TensorMapOf("x", (64, 64)), OffsetsPointer()
+    assert ArgumentField("x", tensor_map, 192, bytes=128).offset == 192
+    for field in ((tensor_map, 32, 128), (tensor_map, 64, 8), (offsets, 4, 8), (offsets, 0, 128)):
+        with pytest.raises(ValueError, match="field 'x'"):
+            ArgumentField("x", *field)
+
+
+def test_maps_and_clusters_are_in_the_manifest() -> None:
+    kernel = build_tile(forward(), a_schedule(), TARGETS["sm_90a"])
+    field = ArgumentField("tile", TensorMapOf("x", (64, 32), clip=0), 64, bytes=128)
+    grid = GridRule(True, True, 4, "m", "n", 64, 64, cluster=2)
+    generated = GeneratedKernel("", "f", 128, 0, 1, (field,), 192, grid, cluster=2)
+    binary = Binary(b"", Notes(), "key", cached=False)
+    written = manifest(kernel, Variant(AccessModes(frozenset("x")), generated, binary))
+    assert written["arguments"] == [
+        {
+            "name": "tile",
+            "offset": 64,
+            "bytes": 128,
+            "is": "tensor_map",
+            "of": "x",
+            "box": [64, 32],
+            "clip": 0,
+            "swizzle": 128,
+        }
+    ]
+    assert written["cluster"] == 2
+
+
 @given(
     schedules(),
     st.lists(st.integers(0, 200), min_size=1, max_size=12),
@@ -102,6 +199,13 @@ def test_grid_covers_every_plan(
     assert replace(rule, persistent=True).blocks(sizes, resident=7) <= 7
     if not grouped:
         assert len(items) == rule.blocks(sizes, resident=1)
+    for cluster in (2, 3):
+        clustered = replace(rule, cluster=cluster)
+        spare = clustered.most_tiles(sizes) - rule.most_tiles(sizes)
+        rows_of_tiles = rule.most_tiles(sizes) // ceil_div(columns, schedule.tile.columns)
+        assert 0 <= spare < max(cluster * rows_of_tiles, 1)
+        for one in (clustered, replace(clustered, persistent=True)):
+            assert one.blocks(sizes, resident=2 * cluster) % cluster == 0
 
 
 def test_grid_bound_is_reached() -> None:
@@ -110,6 +214,13 @@ def test_grid_bound_is_reached() -> None:
     assert rule.blocks({"m": 130, "n": 65}, 1) == 2 * 4
     assert rule.blocks({"m": 2, "n": 64}, 1) == 2
     assert rule.blocks({"m": 0, "n": 64}, 1) == 0
+    assert replace(rule, cluster=4).blocks({"m": 130, "n": 4 * 64 + 1}, 1) == 8 * 4
+
+
+def test_a_kernel_has_its_grid_s_clusters() -> None:
+    grid = GridRule(True, True, 1, "m", "n", 8, 8, cluster=2)
+    with pytest.raises(ValueError, match="clusters of 1 on a grid of 2"):
+        GeneratedKernel("", "f", 128, 0, 1, (), 8, grid)
 
 
 @given(st.integers(0, 50), st.integers(1, 50))

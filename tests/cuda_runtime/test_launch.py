@@ -14,12 +14,14 @@ import pytest
 from moedsl.arrays import ArrayView, packed_strides
 from moedsl.backend import Call, PerformanceWarning
 from moedsl.backends.cuda import executable
+from moedsl.backends.cuda import launch as launch_module
 from moedsl.backends.cuda.abi import (
     ArgumentField,
     GeneratedKernel,
     GridRule,
     IndexExtent,
     OffsetsPointer,
+    TensorMapOf,
     TensorPointer,
     TensorStride,
     WorkspacePart,
@@ -27,7 +29,7 @@ from moedsl.backends.cuda.abi import (
     WorkspaceRule,
 )
 from moedsl.backends.cuda.executable import CudaExecutable, Variant
-from moedsl.backends.cuda.launch import BoundLaunch, Resident
+from moedsl.backends.cuda.launch import BoundLaunch, Resident, make_resident
 from moedsl.backends.cuda.notes import Notes
 from moedsl.backends.cuda.nvrtc import Binary
 from moedsl.backends.cuda.workspace import Workspaces
@@ -64,6 +66,19 @@ GENERATED = GeneratedKernel(
     ),
 )
 NO_WORKSPACE = replace(GENERATED, arguments=FIELDS[:6], workspace=())
+MAPS = replace(
+    NO_WORKSPACE,
+    arguments=(
+        ArgumentField("tall", TensorMapOf("x", (64, 64)), 0, bytes=128),
+        ArgumentField("w", TensorMapOf("w", (1, 32, 64)), 128, bytes=128),
+        ArgumentField("flat", TensorMapOf("x", (16, 64), clip=0), 256, bytes=128),
+        ArgumentField("offs", OffsetsPointer(), 384),
+    ),
+    argument_bytes=448,
+)
+CLUSTERS = replace(
+    NO_WORKSPACE, cluster=2, grid=GridRule(True, True, 3, "m", "n", 64, 64, cluster=2)
+)
 
 
 @pytest.fixture
@@ -106,6 +121,110 @@ def test_arguments_and_grid(fake: FakeDriver) -> None:
     assert partials not in fake.cleared
     assert struct.unpack("<QqiiQQQQ", other)[:6] == (0x110, 64, 100, 64, 0x310, 0x410)
     assert {*struct.unpack("<QqiiQQQQ", other)[6:]}.isdisjoint({counter, partials})
+
+
+def maps_of(packed: bytes) -> list[tuple[int, int]]:
+    """Address and rows of the box of each map in a struct of MAPS."""
+    words = struct.unpack("<56Q", packed)
+    assert all(words[i : i + 16] == words[i : i + 2] * 8 for i in (0, 16, 32))
+    return [(words[i], words[i + 1]) for i in (0, 16, 32)]
+
+
+def test_maps_follow_their_tensors(fake: FakeDriver) -> None:
+    fake.argument_bytes = 448
+    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    addresses = [(0x100, 0x200), (0x100, 0x200), (0x110, 0x200), (0x100, 0x210), (0x110, 0x210)]
+    for x, w in addresses:
+        launch([x, w, 0x300, 0x400], 5)
+    for (x, w), (_, packed) in zip(addresses, fake.launches, strict=True):
+        assert maps_of(packed) == [(x, 64), (w, 32), (x, 16)]
+        assert struct.unpack_from("<Q", packed, 384) == (0x400,)
+    assert fake.encoded == [0x100, 0x100, 0x200, 0x110, 0x110, 0x210]
+
+
+def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:
+    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    fake.context = None
+    launch([0x100, 0x200, 0x300, 0x400], 5)
+    assert fake.encoded and fake.context is None
+
+
+def test_few_encoded_maps_are_kept(fake: FakeDriver) -> None:
+    fake.argument_bytes = 448
+    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    for x in range(64):
+        launch([0x1000 + 16 * x, 0x200, 0x300, 0x400], 5)
+    del fake.encoded[:]
+    launch([0x1000, 0x200, 0x300, 0x400], 5)
+    assert not fake.encoded
+    launch([0x2000, 0x200, 0x300, 0x400], 5)
+    launch([0x1010, 0x200, 0x300, 0x400], 5)
+    assert fake.encoded == [0x2000, 0x2000]
+    launch([0x1000, 0x200, 0x300, 0x400], 5)
+    assert fake.encoded == [0x2000, 0x2000, 0x1000, 0x1000]
+    assert maps_of(fake.launches[-1][1]) == [(0x1000, 64), (0x200, 32), (0x1000, 16)]
+
+
+def test_a_map_that_cannot_be_encoded_leaves_the_others_as_they_were(
+    fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Status(int):
+        name = "CUDA_ERROR_INVALID_VALUE"
+
+    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    with monkeypatch.context() as broken:
+        broken.setattr(fake, "tensor_map_encode_tiled", lambda *_: (Status(1),))
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+            launch([0x100, 0x200, 0x300, 0x400], 5)
+    assert not fake.launches
+    launch([0x100, 0x200, 0x300, 0x400], 5)
+    assert fake.encoded == [0x100, 0x100, 0x200]
+
+
+def test_tensors_without_elements_have_maps_whatever_their_address(fake: FakeDriver) -> None:
+    fake.argument_bytes = 448
+    empty = call()
+    shape, strides = (3, 64, 0), (7, 5, 3)
+    arrays = {**empty.arrays, "w": ArrayView(0, shape, strides, DType.BF16, 0, None)}
+    launch = BoundLaunch(resident(MAPS), KERNEL.signature, replace(empty, arrays=arrays))
+    for address in (0, 0x203):
+        launch([0x100, address, 0x300, 0x400], 5)
+    x, w, _ = maps_of(fake.launches[-1][1])
+    assert x == (0x100, 64) and w[1] == 32
+    assert len(fake.encoded) == 3
+
+
+def test_no_map_is_encoded_for_no_rows(fake: FakeDriver) -> None:
+    BoundLaunch(resident(MAPS), KERNEL.signature, call(rows=0))([1, 2, 3, 4], 5)
+    assert not fake.launches and not fake.encoded
+
+
+def test_clusters_are_launched_whole(fake: FakeDriver) -> None:
+    launch = BoundLaunch(resident(CLUSTERS), KERNEL.signature, call())
+    launch([0x100, 0x200, 0x300, 0x400], 5)
+    launch([0x100, 0x200, 0x300, 0x400], 6)
+    # 4 tiles of rows; of the cluster's two tiles of columns the second is outside.
+    assert fake.clustered == [(8, 2, 128, 50_000)] * 2
+    assert [rest for rest, _ in fake.launches] == [(77, 5), (77, 6)]
+    assert struct.unpack_from("<Q", fake.launches[0][1]) == (0x100,)
+
+
+def test_as_many_clusters_as_fit(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    occupancy = SimpleNamespace(max_active_blocks_per_multiprocessor=lambda *_: 3)
+    kernel = SimpleNamespace(handle=77, occupancy=occupancy)
+    binary = Binary(b"", Notes(), "key", cached=False)
+    attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
+    monkeypatch.setattr(fake, "CUfunction_attribute", attribute, raising=False)
+    monkeypatch.setattr(fake, "kernel_get_function", lambda *_: (0, 1), raising=False)
+    monkeypatch.setattr(fake, "kernel_set_attribute", lambda *_: (0,), raising=False)
+    monkeypatch.setattr(launch_module, "load", lambda *_: kernel)
+    # 10 multiprocessors, at most 2 CTAs on each.
+    assert make_resident(GENERATED, binary, DEVICE).blocks == 20
+    for fake.clusters, blocks in ((7, 14), (15, 20)):
+        assert make_resident(CLUSTERS, binary, DEVICE).blocks == blocks
+    fake.clusters = 0
+    with pytest.raises(RuntimeError, match="clusters of 2 does not fit"):
+        make_resident(CLUSTERS, binary, DEVICE)
 
 
 def test_nothing_is_launched_for_no_rows(fake: FakeDriver) -> None:
