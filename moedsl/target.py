@@ -62,7 +62,7 @@ TARGETS = {
         _target("sm_87", 164),
         _target("sm_89", 100),
         _target("sm_90", 228),
-        _target("sm_90a", 228),
+        _target("sm_90a", 228, warp_specialised=True),
         _target("sm_100", 228),
         _target("sm_103", 228),
         _target("sm_110", 228),

@@ -208,7 +208,10 @@ class GpuKernel:
     @property
     def tile_body(self) -> tuple[TileOp | RoleOp, ...]:
         """What is done with a tile: the loop's body, or the consumer's if warps have roles."""
-        return self.role(RoleName.CONSUMER).body if self.schedule.specialised else self.loop.body
+        for op in self.loop.body:
+            if isinstance(op, Role) and op.name is RoleName.CONSUMER:
+                return op.body
+        return self.loop.body
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:

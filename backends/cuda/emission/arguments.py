@@ -148,8 +148,8 @@ def _map_fields(kernel: GpuKernel) -> tuple[list[ArgumentField], list[tuple[str,
     fields: list[ArgumentField] = []
     declarations = []
     for array in map_arrays(kernel):
-        boxes = " ".join("x".join(map(str, one.box)) for one in array.maps)
-        comment = f"{identifier(array.maps[0].tensor)}, in boxes of {boxes}"
+        largest = "x".join(map(str, array.maps[0].box))
+        comment = f"{identifier(array.maps[0].tensor)}, in boxes of up to {largest}"
         declarations.append((f"moe::TensorMap {array.name}[{len(array.maps)}]", comment))
         for number, one in enumerate(array.maps):
             at = len(fields) * MAP_BYTES

@@ -88,9 +88,13 @@ def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
     writer.line()
     writer.line("// The place of a height among all of them, the highest first.")
     with writer.block("MOE_DEVICE int height_index(int height)"):
-        for place, height in enumerate(kernel.schedule.heights[:-1]):
-            writer.line(f"if (height == {height}) return {place};")
-        writer.line(f"return {len(heights) - 1};")
+        steps = {high - low for low, high in pairwise(heights)}
+        if len(steps) == 1:
+            writer.line(f"return ({heights[-1]} - height) / {steps.pop()};")
+        else:
+            for place, height in enumerate(kernel.schedule.heights[:-1]):
+                writer.line(f"if (height == {height}) return {place};")
+            writer.line(f"return {len(heights) - 1};")
     writer.line()
 
 

@@ -38,7 +38,9 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0421", hardware.cluster_stays_in_expert),
     ("MOE0422", hardware.cluster_needs_hardware),
     ("MOE0423", hardware.cluster_needs_specialised_path),
-    ("MOE0424", hardware.registers_need_specialised_path),
+    ("MOE0424", hardware.registers_need_hardware),
+    ("MOE0428", hardware.registers_fit_pool),
+    ("MOE0429", hardware.specialised_path_takes_kernel),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
     ("MOE0427", hardware.epilogue_columns_need_specialised_path),
@@ -49,6 +51,7 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
 
 DEMAND: tuple[tuple[str, Rule], ...] = (
     ("MOE0413", demand.warps_share_tile),
+    ("MOE0417", demand.consumers_share_tile),
     ("MOE0414", demand.shared_memory_fits),
     ("MOE0415", demand.registers_fit),
 )

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
 from moedsl.lower.resources import LINE_BYTES, WARP, element_bytes, step_shape
+from moedsl.lower.resources.specialised import (
+    FLAT_STEP,
+    MOST_FLAT,
+    TALL,
+    block_depth,
+    consumers_of_tile,
+    group_step,
+)
 from moedsl.lower.rules.case import Finding
 from moedsl.work import ceil_div
 
@@ -29,23 +37,28 @@ def stages_in_range(case: Case) -> Iterator[Finding]:
 
 
 def consumers_fit_block(case: Case) -> Iterator[Finding]:
-    """Every consumer is 128 threads of one CTA."""
+    """Every consumer is 128 threads of one CTA, and so are producers if warps are specialised."""
     consumers, threads = case.schedule.consumers, case.target.threads_per_block
-    most = min(MOST_CONSUMERS, threads // 128)
+    producers = int(case.schedule.specialised)
+    most = min(MOST_CONSUMERS, threads // 128 - producers)
     if not 1 <= consumers <= most:
+        groups = consumers + producers
         yield Finding(
             ("consumers",),
             f"{consumers} consumers",
             f"must be from 1 to {most}",
-            (f"{consumers} × 128 = {consumers * 128} threads, {case.target.sm} has {threads}",),
+            (f"{groups} × 128 = {groups * 128} threads, {case.target.sm} has {threads}",),
         )
 
 
 def tile_fits_instruction(case: Case) -> Iterator[Finding]:
     """Heights and columns are whole multiples of what one warp computes at a time."""
     schedule, compute = case.schedule, case.kernel.signature.compute
-    step = step_shape(compute, schedule.swap_ab)
-    what = "the f32 product of a warp" if compute is Compute.F32 else f"the {compute} MMA"
+    if schedule.specialised:
+        step, what = group_step(schedule.swap_ab, compute), f"the {compute} MMA of a warpgroup"
+    else:
+        step = step_shape(compute, schedule.swap_ab)
+        what = "the f32 product of a warp" if compute is Compute.F32 else f"the {compute} MMA"
     side = "with swap_ab " if schedule.swap_ab else ""
     note = f"{what} computes {step.rows} rows by {step.columns} columns {side}at a time"
     sizes = [("tile.rows", schedule.tile.rows, step.rows)]
@@ -72,6 +85,9 @@ def depth_fits_stage(case: Case) -> Iterator[Finding]:
     """One line of a stage is a power of two of bytes, so that its swizzle meets every bank."""
     compute, depth = case.kernel.signature.compute, case.schedule.tile.depth
     size = element_bytes(compute)
+    if case.schedule.specialised:
+        yield from _depth_fits_blocks(case)
+        return
     least, most = (bound // size for bound in LINE_BYTES)
     if not least <= depth <= most or depth & (depth - 1):
         name = case.name("depth")
@@ -84,8 +100,50 @@ def depth_fits_stage(case: Case) -> Iterator[Finding]:
         )
 
 
+def _depth_fits_blocks(case: Case) -> Iterator[Finding]:
+    compute, depth = case.kernel.signature.compute, case.schedule.tile.depth
+    block = block_depth(compute)
+    sizes = [block << step for step in range(3)]
+    if depth not in sizes:
+        name = case.name("depth")
+        yield Finding(
+            ("tile.depth",),
+            f"no stage layout fits tile {name} {depth}",
+            f"must be one of {', '.join(map(str, sizes))}",
+            (f"specialised warps bring operands in by blocks of {block} along {name}",),
+        )
+
+
+def consumers_share_tile(case: Case) -> Iterator[Finding]:
+    """Specialised consumers form a grid of which each takes whole products, in every height."""
+    if not case.schedule.specialised:
+        return
+    schedule, found = case.schedule, case.resources
+    sharing = consumers_of_tile(schedule)
+    tall = "columns" if schedule.swap_ab else "rows"
+    flat = "rows" if schedule.swap_ab else "columns"
+    for height in found.unshared:
+        field = "tile.rows" if height == schedule.tile.rows else "tails"
+        yield Finding(
+            ("consumers", field, "tile.columns"),
+            f"{sharing} consumers cannot share a tile of {height} × {schedule.tile.columns}",
+            "in no grid that divides the tile",
+            (
+                (
+                    f"each takes a multiple of {TALL} {tall}, and a multiple of {FLAT_STEP} and at"
+                    f" most {MOST_FLAT} {flat}"
+                ),
+            ),
+            "use fewer consumers, or `swap_ab` for low tiles"
+            if not schedule.swap_ab
+            else "use fewer consumers, or a wider tile",
+        )
+
+
 def warps_share_tile(case: Case) -> Iterator[Finding]:
     """The warps form a grid of which each takes whole products, in tiles of every height."""
+    if case.schedule.specialised:
+        return
     found, columns = case.resources, case.schedule.tile.columns
     warps, step = found.threads // WARP, found.step
     for height in found.unshared:
@@ -130,6 +188,8 @@ def registers_fit(case: Case) -> Iterator[Finding]:
     """Sums and fragments of a thread fit its registers, those of a CTA the SM's."""
     found, target = case.resources, case.target
     available = min(target.registers_per_thread, target.registers_per_sm // found.threads)
+    if case.schedule.specialised:
+        available = case.schedule.consumer_registers
     if found.registers <= available:
         return
     tile = case.schedule.tile

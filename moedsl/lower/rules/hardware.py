@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moedsl.ir.core import Compute
+from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.rules.case import Finding
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 MOST_CLUSTER = 8
 """CTAs in a portable cluster (CUDA C++ Programming Guide, "Thread Block Clusters")."""
+
+REGISTERS = (24, 240)
+"""Fewest and most of a thread (PTX ISA: setmaxnreg, and what leaves ptxas a register to spare)."""
 
 
 def cluster_is_small(case: Case) -> Iterator[Finding]:
@@ -56,7 +61,7 @@ def cluster_needs_hardware(case: Case) -> Iterator[Finding]:
 
 def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
     """The portable path has no multicast to use a cluster for."""
-    if _clustered(case):
+    if _clustered(case) and not case.schedule.specialised:
         yield _needs_specialised_path(_cluster_fields(case), "cluster")
 
 
@@ -69,17 +74,102 @@ def _cluster_fields(case: Case) -> tuple[str, ...]:
     return fields if case.schedule.cluster_rows > 1 else fields[::-1]
 
 
-def registers_need_specialised_path(case: Case) -> Iterator[Finding]:
-    """Registers are moved between warps that have different roles."""
-    if case.schedule.producer_registers or case.schedule.consumer_registers:
-        fields = ("producer_registers", "consumer_registers")
-        yield _needs_specialised_path(fields, "registers")
+def registers_need_hardware(case: Case) -> Iterator[Finding]:
+    """Specialised warps use TMA, wgmma and setmaxnreg: compute capability 9.0 alone."""
+    if case.schedule.specialised and not case.target.warp_specialised:
+        yield Finding(
+            ("consumer_registers", "producer_registers"),
+            f"{case.target.sm} has no specialised warps",
+            "needs sm_90a",
+            help="`registers off`, or write the schedule `on sm_90a`",
+        )
+
+
+def registers_fit_pool(case: Case) -> Iterator[Finding]:
+    """Producers and consumers share the registers that their CTA starts with.
+
+    They start alike, with a multiple of 8 that fits the SM, and setmaxnreg moves them by eights.
+    """
+    schedule = case.schedule
+    producer, consumer = schedule.producer_registers, schedule.consumer_registers
+    if not producer and not consumer:
+        return
+    least, most = REGISTERS
+    for field, count in (("producer_registers", producer), ("consumer_registers", consumer)):
+        if not least <= count <= most or count % 8:
+            yield Finding(
+                (field, "producer_registers", "consumer_registers"),
+                f"{count} registers for a {field.partition('_')[0]}",
+                f"must be a multiple of 8 from {least} to {most}",
+                help="give both, as in `registers producer=40 consumer=232`",
+            )
+            return
+    groups = 1 + schedule.consumers
+    start = min(case.target.registers_per_sm // (128 * groups) // 8 * 8, 256)
+    taken = producer + schedule.consumers * consumer
+    if taken > start * groups:
+        yield Finding(
+            ("consumer_registers", "producer_registers", "consumers"),
+            f"the roles take {taken} registers for every {groups} threads",
+            f"{start * groups} are there",
+            (
+                f"{groups} × 128 threads start with {start} registers each",
+                f"1 × {producer} + {schedule.consumers} × {consumer} = {taken}",
+            ),
+            f"use consumer={(start * groups - producer) // schedule.consumers // 8 * 8} or less",
+        )
+
+
+def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
+    """Specialised warps multiply 2-byte numbers that the copy engine can bring in.
+
+    It follows no maps; rows may come through one, by the producers' own hands. A ragged depth
+    must end where the expert does, which it can only where depth is not innermost.
+    """
+    if not case.schedule.specialised:
+        return
+    signature = case.kernel.signature
+    reason = ""
+    if signature.compute not in (Compute.BF16, Compute.F16):
+        reason = f"products are {signature.compute}, and these warps multiply bf16 and f16"
+    for op in case.kernel.body:
+        if isinstance(op, Contract) and not reason:
+            reason = _engine_obstacle(case, op)
+    if reason:
+        yield Finding(
+            ("consumer_registers", "producer_registers"),
+            "specialised warps cannot compute this kernel",
+            reason,
+            ("the portable path computes every kernel",),
+            "`registers off`",
+        )
+
+
+def _engine_obstacle(case: Case, op: Contract) -> str:
+    signature = case.kernel.signature
+    for access, position in ((op.lhs, signature.rows), (op.rhs, signature.columns)):
+        inner = access.coordinates[-1].index
+        if any(c.via is not None for c in access.coordinates):
+            return f"{access.tensor} is read through a map"
+        if inner not in (op.over, position):
+            return f"the innermost dimension of {access.tensor} is {inner}"
+        if inner == op.over == signature.ragged:
+            return f"the summed rows are innermost in {access.tensor}"
+    return ""
 
 
 def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
-    """Alternating consumers are fed by a producer warp."""
-    if case.schedule.cooperation is Cooperation.PINGPONG:
+    """Alternating consumers are fed by a producer warp, and there are at least two of them."""
+    if case.schedule.cooperation is not Cooperation.PINGPONG:
+        return
+    if not case.schedule.specialised:
         yield _needs_specialised_path(("cooperation", "consumers"), "pingpong")
+    elif case.schedule.consumers < 2:
+        yield Finding(
+            ("cooperation", "consumers"),
+            "one consumer cannot take turns",
+            "needs at least 2 consumers",
+        )
 
 
 def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
@@ -97,8 +187,8 @@ def epilogue_columns_need_specialised_path(case: Case) -> Iterator[Finding]:
 def _needs_specialised_path(fields: tuple[str, ...], directive: str) -> Finding:
     return Finding(
         fields,
-        f"`{directive}` needs the warp-specialised path",
-        "this version has the portable path only",
-        ("the portable path runs on sm_80 and newer; all its warps copy and multiply alike",),
-        f"remove `{directive}`",
+        f"`{directive}` needs specialised warps",
+        "all warps of this schedule do the same",
+        ("specialised warps run on sm_90a: `registers producer=40 consumer=232`",),
+        f"remove `{directive}`, or give `registers`",
     )
