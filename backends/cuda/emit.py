@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
-from moedsl.backends.cuda.emission import groups, roles
+from moedsl.backends.cuda.emission import groups, roles, tensor_store
 from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
@@ -17,7 +17,7 @@ from moedsl.backends.cuda.emission.wgmma import WGMMA_PART, wgmma_text
 from moedsl.backends.cuda.emission.writer import Writer, identifier
 from moedsl.backends.cuda.lower import lower_to_gpu
 from moedsl.ir.core import Compute
-from moedsl.ir.schedule import Persistence
+from moedsl.ir.schedule import EpilogueStore, Persistence
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SPECIALISED_PARTS = (
     *("words", "memory", "async", "convert", "math", "hopper_barrier", "hopper_bulk"),
     *("hopper_tensor", "hopper_warp", "hopper_wgmma", WGMMA_PART, "plan", "ring", "boxes"),
-    *("groups", "epilogue"),
+    *("groups", "epilogue", "group_epilogue"),
 )
 
 
@@ -101,8 +101,11 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
     groups.emit_groups(writer, kernel)
     roles.emit_scheduler(writer, kernel)
     roles.emit_producers(writer, kernel)
-    emit_outputs(writer, kernel)
-    groups.emit_store_tile(writer, kernel)
+    if kernel.epilogue.store is EpilogueStore.TMA:
+        tensor_store.emit_store_tile(writer, kernel)
+    else:
+        emit_outputs(writer, kernel)
+        groups.emit_store_tile(writer, kernel)
     groups.emit_release(writer)
     groups.emit_run(writer, kernel)
     groups.emit_consumer(writer, kernel)

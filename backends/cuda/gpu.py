@@ -18,7 +18,7 @@ from moedsl.ir.core import Access, Value
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
 from moedsl.ir.module import register_dialect
 from moedsl.ir.moe import Signature
-from moedsl.ir.schedule import Persistence, Schedule
+from moedsl.ir.schedule import EpilogueStore, Persistence, Schedule
 from moedsl.lower.resources import Resources
 from moedsl.source.span import NOWHERE, Source, Span
 
@@ -123,14 +123,16 @@ EpilogueOp = Load | Constant | Apply | Store
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """Take the sums through shared memory, ``staged_rows`` at a time in each warp.
+    """Take the sums through shared memory, ``staged_rows`` at a time in each warp, or consumer.
 
-    A thread then runs ``body`` on ``vector`` consecutive columns of one row.
+    A thread then runs ``body`` on ``vector`` consecutive columns of one row. With ``store`` TMA,
+    it does so in registers before, and the outputs go through shared memory to the copy engine.
     """
 
     staged_rows: int
     vector: int
     body: tuple[EpilogueOp, ...]
+    store: EpilogueStore = EpilogueStore.STAGED
     span: Span = NOWHERE
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.core import IndexKind
-from moedsl.ir.schedule import Along, ExpertOrder
-from moedsl.lower.resources.specialised import block_depth
+from moedsl.ir.schedule import Along, EpilogueStore, ExpertOrder
+from moedsl.lower.resources.specialised import block_depth, stored_bytes
 from moedsl.work import fuse_window
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
     stages, at = kernel.schedule.stages, kernel.resources.shared.barriers_at
     slots = kernel.resources.shared.ring_slots
     tiles = at + 16 * stages
+    if kernel.epilogue.store is EpilogueStore.TMA:
+        writer.line(
+            f"constexpr moe::u32 kStoredBytes = {stored_bytes(kernel.signature)};  // of one part"
+        )
     writer.lines(
         f"constexpr int kBlockDepth = {block_depth(kernel.signature.compute)};",
         "",

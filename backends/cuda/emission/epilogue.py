@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.core import Access
 
-_FUNCTIONS = {
+FUNCTIONS = {
     Function.ADD: "add",
     Function.SUB: "subtract",
     Function.MUL: "multiply",
@@ -99,7 +99,7 @@ class _Outputs:
             self._writer.line(f"const float {name} = {float_literal(op.number)};")
             return
         operands = ", ".join(self._names[operand.name] for operand in op.operands)
-        self._writer.line(f"const float {name} = moe::{_FUNCTIONS[op.function]}({operands});")
+        self._writer.line(f"const float {name} = moe::{FUNCTIONS[op.function]}({operands});")
 
     def _emit_load(self, op: Load, number: int) -> None:
         """One value, or a vector along the columns."""

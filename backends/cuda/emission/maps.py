@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.abi import TensorMapOf
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import Copy, CopyWay, Fill, RoleName, Side
-from moedsl.lower.resources.specialised import block_depth
+from moedsl.ir.elementwise import Store
+from moedsl.ir.schedule import EpilogueStore
+from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, staged_part
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import Buffer, GpuKernel
@@ -28,10 +30,32 @@ class MapArray:
 
 def map_arrays(kernel: GpuKernel) -> tuple[MapArray, ...]:
     """All maps of ``kernel``, in the order of the struct."""
-    return tuple(
+    loads = [
         MapArray(map_name(copy), _load_maps(kernel, fill, copy))
         for fill, copy in tensor_copies(kernel)
-    )
+    ]
+    stores = [
+        MapArray(store_map_name(store), (_store_map(kernel, store),))
+        for store in tensor_stores(kernel)
+    ]
+    return (*loads, *stores)
+
+
+def tensor_stores(kernel: GpuKernel) -> tuple[Store, ...]:
+    """The stores that the copy engine does."""
+    if kernel.epilogue.store is not EpilogueStore.TMA:
+        return ()
+    return tuple(op for op in kernel.epilogue.body if isinstance(op, Store))
+
+
+def store_map_name(store: Store) -> str:
+    """The struct's field for the map of an output."""
+    return f"{identifier(store.access.tensor)}_map"
+
+
+def store_clip(kernel: GpuKernel, store: Store) -> int | None:
+    """The dimension of rows: a box must not reach into the next tile's."""
+    return store.access.position(kernel.signature.rows)
 
 
 def tensor_copies(kernel: GpuKernel) -> tuple[tuple[Fill, Copy], ...]:
@@ -86,6 +110,15 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
         TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip)
         for extent in positions
     )
+
+
+def _store_map(kernel: GpuKernel, store: Store) -> TensorMapOf:
+    signature, tensor = kernel.signature, kernel.signature.tensor(store.access.tensor)
+    columns = BLOCK_BYTES // tensor.dtype.bytes
+    rows, _ = staged_part(swap_ab=True)
+    sizes = {signature.rows: rows, signature.columns: columns}
+    box = tuple(sizes.get(coordinate.index, 1) for coordinate in store.access.coordinates)
+    return TensorMapOf(tensor.name, box, store_clip(kernel, store))
 
 
 def _box(kernel: GpuKernel, fill: Fill, access: Access, positions: int) -> tuple[int, ...]:

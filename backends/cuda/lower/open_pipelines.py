@@ -42,7 +42,8 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     staged = STAGED_ROWS
     if kernel.schedule.specialised:
         staged = staged_part(kernel.schedule.swap_ab)[0]
-    body.append(Epilogue(staged, _vector(kernel, elementwise, access), elementwise))
+    vector = _vector(kernel, elementwise, access)
+    body.append(Epilogue(staged, vector, elementwise, kernel.schedule.epilogue_store))
     return GpuKernel(
         signature=kernel.signature,
         target=kernel.target,

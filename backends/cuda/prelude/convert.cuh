@@ -34,6 +34,24 @@ MOE_DEVICE float rounded<float>(float x) {
     return x;
 }
 
+// Two neighbours in one word, the lower address in the lower half.
+template <class T>
+MOE_DEVICE u32 pair(float low, float high);
+
+template <>
+MOE_DEVICE u32 pair<bf16>(float low, float high) {
+    u32 result;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+    return result;
+}
+
+template <>
+MOE_DEVICE u32 pair<f16>(float low, float high) {
+    u32 result;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+    return result;
+}
+
 MOE_DEVICE u32 bits_of(float x) { return __float_as_uint(x); }
 MOE_DEVICE float float_of(u32 bits) { return __uint_as_float(bits); }
 

@@ -52,6 +52,12 @@ MOE_DEVICE f16 rounded<f16>(float x) {
     return {static_cast<u16>(sign | ((rebased + 0xfffu + (rebased >> 13 & 1u)) >> 13))};
 }
 
+// Two neighbours in one word, the lower address in the lower half.
+template <class T>
+MOE_DEVICE u32 pair(float low, float high) {
+    return rounded<T>(low).bits | static_cast<u32>(rounded<T>(high).bits) << 16;
+}
+
 template <class T, int kCount>
 MOE_DEVICE Words pack(const T (&vector)[kCount]) {
     static_assert(sizeof vector == sizeof(Words));

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
-from moedsl.ir.schedule import Cooperation
+from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.ir.tile import Multiply
 from moedsl.lower.resources.model import (
     SYSTEM_SHARED,
@@ -20,6 +20,7 @@ from moedsl.lower.resources.model import (
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
+    from moedsl.ir.moe import Signature
     from moedsl.ir.schedule import Schedule
     from moedsl.ir.tile import TileKernel
     from moedsl.target import Target
@@ -36,8 +37,10 @@ MOST_BLOCKS = 2
 """Blocks of depth that a stage of a low tile holds, for each that one of the highest holds."""
 RING_SLOTS = 4
 """Tiles that the scheduler may be ahead."""
-STAGED_BYTES = 10240
-"""What one sum of a consumer takes at a time on its way out: prelude/groups.cuh says why."""
+STAGED_PADDING = {True: 4, False: 8}
+"""f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
+STORE_BUFFERS = 3
+"""Parts of outputs on their way: one is written while the copy engine reads the other two."""
 _OTHER_REGISTERS = 40
 """Addresses, descriptors and loop state of a consumer, as compiled kernels show it."""
 
@@ -56,7 +59,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     shared = lay_out(
         kernel,
         stage,
-        staging_bytes=sums * STAGED_BYTES,
+        staging_bytes=_staging_bytes(kernel, sums),
         owners=schedule.consumers,
         ring_slots=RING_SLOTS,
         barriers=2 * (schedule.stages + RING_SLOTS),
@@ -86,6 +89,20 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             for op in multiplies
         ),
     )
+
+
+def _staging_bytes(kernel: TileKernel, sums: int) -> int:
+    """Of a consumer: one part of every sum, or STORE_BUFFERS parts of every output."""
+    if kernel.schedule.epilogue_store is EpilogueStore.TMA:
+        return STORE_BUFFERS * stored_bytes(kernel.signature)
+    rows, columns = staged_part(kernel.schedule.swap_ab)
+    return sums * rows * (columns + STAGED_PADDING[kernel.schedule.swap_ab]) * 4
+
+
+def stored_bytes(signature: Signature) -> int:
+    """Shared memory of one part of every output."""
+    rows, columns = staged_part(swap_ab=True)
+    return rows * columns * sum(tensor.dtype.bytes for tensor in signature.outputs)
 
 
 def consumers_of_tile(schedule: Schedule) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
+from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.rules.case import Finding
@@ -173,9 +174,33 @@ def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
 
 
 def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
-    """Bulk tensor stores need TMA descriptors."""
-    if case.schedule.epilogue_store is EpilogueStore.TMA:
+    """Bulk tensor stores need TMA descriptors, and a store that they can do.
+
+    Whole boxes of rows by columns, which leave the registers as swap_ab lays them there.
+    """
+    if case.schedule.epilogue_store is not EpilogueStore.TMA:
+        return
+    if not case.schedule.specialised:
         yield _needs_specialised_path(("epilogue_store",), "epilogue store=tma")
+        return
+    reason = "" if case.schedule.swap_ab else "it needs `swap_ab`"
+    columns = case.kernel.signature.columns
+    for op in case.kernel.body:
+        if isinstance(op, Store):
+            name = op.access.tensor
+            if op.accumulate:
+                reason = f"{name} is added to"
+            elif any(c.via is not None for c in op.access.coordinates):
+                reason = f"{name} is stored through a map"
+            elif op.access.coordinates[-1].index != columns:
+                reason = f"the innermost dimension of {name} is not {columns}"
+    if reason:
+        yield Finding(
+            ("epilogue_store", "swap_ab"),
+            "`epilogue store=tma` cannot store this kernel's outputs",
+            reason,
+            help="write `epilogue store=staged`",
+        )
 
 
 def epilogue_columns_need_specialised_path(case: Case) -> Iterator[Finding]:

@@ -1,0 +1,233 @@
+"""The epilogue of specialised warps: outputs from registers through the copy engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emission.arguments import element_type, extent, mapped, pointer, stride
+from moedsl.backends.cuda.emission.epilogue import FUNCTIONS, sum_names
+from moedsl.backends.cuda.emission.groups import sums_type
+from moedsl.backends.cuda.emission.maps import coordinates, store_clip, store_map_name
+from moedsl.backends.cuda.emission.writer import float_literal, identifier
+from moedsl.ir.elementwise import Apply, Constant, Load, Store
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import GpuKernel
+    from moedsl.ir.core import Access
+
+
+class _Elements:
+    """Emits the values of the four sums that a thread has of eight rows.
+
+    Sum ``i`` is that of row ``row + i % 2`` and column ``column + i / 2 * 8``: what depends on
+    rows alone has two values, on columns alone two others.
+    """
+
+    def __init__(self, writer: Writer, kernel: GpuKernel) -> None:
+        self._writer, self._kernel = writer, kernel
+        self._names: dict[str, str] = {}
+        for pipeline, name in zip(
+            (v for p in kernel.pipelines for v in p.results), sum_names(kernel), strict=True
+        ):
+            self._names[pipeline.name] = (
+                f"{name}.sum[here / Sums::kFlatParts][first / 2 + j * 4 + i]"
+            )
+
+    def emit_loads(self, rows: bool) -> None:
+        """Loads that depend on rows (and perhaps columns), or those that do not."""
+        signature = self._kernel.signature
+        for number, op in enumerate(self._kernel.epilogue.body):
+            if not isinstance(op, Load):
+                continue
+            by_row = op.access.position(signature.rows) is not None
+            if by_row is rows:
+                with self._writer.from_source(self._kernel.source, op.span):
+                    self._emit_load(op.access, f"{identifier(op.access.tensor)}_l{number}")
+                self._names[op.result.name] = self._spelled(op, number)
+
+    def _spelled(self, op: Load, number: int) -> str:
+        name = f"{identifier(op.access.tensor)}_l{number}"
+        match self._kind(op.access):
+            case (True, True):
+                return f"{name}[i]"
+            case (True, False):
+                return f"{name}[i % 2]"
+            case (False, True):
+                return f"{name}[i / 2]"
+            case _:
+                return name
+
+    def _kind(self, access: Access) -> tuple[bool, bool]:
+        signature = self._kernel.signature
+        dims = (signature.rows, signature.columns)
+        rows, columns = (access.position(dim) is not None for dim in dims)
+        return rows, columns
+
+    def _emit_load(self, access: Access, name: str) -> None:
+        rows, columns = self._kind(access)
+        count = 2 ** (rows + columns)
+        row_of = "i % 2" if rows else ""
+        column_of = ("i / 2" if rows else "i") if columns else ""
+        inside = []
+        if rows:
+            inside.append(f"row + j * 8 + {row_of} < tile.rows")
+        if columns:
+            bound = extent(self._kernel, self._kernel.signature.columns)
+            inside.append(f"tile.column + column + {column_of} * 8 < {bound}")
+        at = self._address(access, row_of, column_of)
+        value = f"moe::widen(moe::global_load({at}))"
+        if count == 1:
+            self._writer.line(f"const float {name} = {value};")
+            return
+        self._writer.lines(f"float {name}[{count}];", "MOE_UNROLL")
+        with self._writer.block(f"for (int i = 0; i < {count}; ++i)"):
+            self._writer.line(f"{name}[i] = {' && '.join(inside)} ? {value} : 0.0f;")
+
+    def _address(self, access: Access, row_of: str, column_of: str) -> str:
+        signature = self._kernel.signature
+        start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+        at = {
+            signature.experts: "static_cast<moe::i64>(tile.expert)",
+            signature.rows: f"static_cast<moe::i64>({start} + row + j * 8 + {row_of})",
+            signature.columns: f"static_cast<moe::i64>(tile.column + column + {column_of} * 8)",
+        }
+        text = pointer(access.tensor)
+        for dim, coordinate in enumerate(access.coordinates):
+            place = mapped(coordinate, at[coordinate.index])
+            text += f" + {place} * {stride(access.tensor, dim)}"
+        return text
+
+    def emit_values(self) -> None:
+        """Arithmetic on the four elements, and ``stored`` of each output."""
+        writer, kernel = self._writer, self._kernel
+        stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
+        for number, _ in enumerate(stores):
+            writer.line(f"float stored{number}[4];")
+        writer.line("MOE_UNROLL")
+        with writer.block("for (int i = 0; i < 4; ++i)"):
+            for number, op in enumerate(kernel.epilogue.body):
+                if isinstance(op, Apply | Constant):
+                    with writer.from_source(kernel.source, op.span):
+                        self._emit_value(op, number)
+            for number, store in enumerate(stores):
+                writer.line(f"stored{number}[i] = {self._names[store.operand.name]};")
+
+    def _emit_value(self, op: Apply | Constant, number: int) -> None:
+        name = f"{identifier(op.result.name)}_v{number}"
+        self._names[op.result.name] = name
+        if isinstance(op, Constant):
+            self._writer.line(f"const float {name} = {float_literal(op.number)};")
+            return
+        operands = ", ".join(self._names[operand.name] for operand in op.operands)
+        self._writer.line(f"const float {name} = moe::{FUNCTIONS[op.function]}({operands});")
+
+
+def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
+    """``store_tile``: part by part through shared memory, and from there by the copy engine."""
+    stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
+    types = [element_type(kernel.signature.tensor(s.access.tensor).dtype) for s in stores]
+    _emit_stage_part(writer, kernel, types)
+    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in sum_names(kernel))
+    writer.line(
+        "// Outputs part by part through shared memory; the copy engine takes them from there."
+    )
+    writer.line("template <int kHeight>")
+    with writer.block(
+        "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
+        f"int group{parameters})"
+    ):
+        writer.lines(
+            f"using Sums = {sums_type(kernel)};",
+            "const int consumer = moe::group_index() - 1;",
+            "const bool leads = moe::group_thread() == 0;",
+            "const int end = tile.start + tile.row + tile.rows;"
+            if kernel.signature.row_grouped
+            else "const int end = tile.row + tile.rows;",
+            "if (leads) moe::bulk_wait_read<0>();",
+            "moe::named_sync(1 + consumer, moe::kGroupThreads);",
+            "int buffer = 0;",
+            "MOE_ROLL",
+        )
+        with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
+            sums = ", ".join(sum_names(kernel))
+            writer.lines(
+                "const moe::u32 staged = kStaging + consumer * kStagingBytes"
+                " + buffer * kStoredBytes;",
+                f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
+                "moe::fence_async();",
+                "moe::named_sync(1 + consumer, moe::kGroupThreads);",
+            )
+            with writer.block("if (leads)"):
+                _emit_boxes(writer, kernel, stores, types)
+                writer.lines(
+                    "moe::bulk_commit();",
+                    "// Of three buffers, the one after the next is free.",
+                    "moe::bulk_wait_read<1>();",
+                )
+            writer.line("buffer = buffer == 2 ? 0 : buffer + 1;")
+    writer.line()
+
+
+def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> None:
+    names = sum_names(kernel)
+    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in names)
+    writer.line("// The outputs of one part, 32 rows by 64 columns, to shared memory.")
+    writer.line("template <int kHeight>")
+    with writer.block(
+        "MOE_DEVICE void stage_part(const Arguments& arguments, const moe::Tile& tile, "
+        f"int group, moe::u32 staged, int part{parameters})"
+    ):
+        elements = _Elements(writer, kernel)
+        writer.lines(
+            f"using Sums = {sums_type(kernel)};",
+            "const int row = Groups<kHeight>::row(group) + Sums::part_row(part)"
+            " + moe::lane_index() % 4 * 2;",
+            "const int column = Groups<kHeight>::column(group) + Sums::part_column(part)"
+            " + moe::warp_index() % 4 * 16 + moe::lane_index() / 4;",
+        )
+        elements.emit_loads(rows=False)
+        writer.line("MOE_UNROLL")
+        with writer.block("for (int here = 0; here < Sums::kParts; ++here)"):
+            writer.lines(
+                "if (here != part) continue;",
+                "const int first = here % Sums::kFlatParts * 32;",
+                "MOE_UNROLL",
+            )
+            with writer.block("for (int j = 0; j < moe::lesser(4, Sums::kFlat / 8); ++j)"):
+                writer.line("if (first + j * 8 >= Sums::kFlat) continue;")
+                elements.emit_loads(rows=True)
+                elements.emit_values()
+                at = 0
+                for number, type_ in enumerate(types):
+                    place = f"staged + {at}" if at else "staged"
+                    writer.line(f"moe::stage_rows({place}, j, stored{number}, {type_}{{}});")
+                    at += _stored_bytes(type_)
+    writer.line()
+
+
+def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: list[str]) -> None:
+    signature = kernel.signature
+    start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    row = f"{start} + Groups<kHeight>::row(group) + Sums::part_row(part)"
+    column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
+    at = 0
+    for store, type_ in zip(stores, types, strict=True):
+        for half in range(2 if type_ == "float" else 1):
+            position = {
+                signature.experts: "tile.expert",
+                signature.rows: row,
+                signature.columns: f"{column} + {half * 32}" if half else column,
+            }
+            box = coordinates(store.access, position, store_clip(kernel, store), "end")
+            place = f"staged + {at}" if at else "staged"
+            with writer.from_source(kernel.source, store.span):
+                writer.line(
+                    f"moe::tensor_store(*arguments.{store_map_name(store)}, "
+                    f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {place});"
+                )
+            at += 4096
+
+
+def _stored_bytes(type_: str) -> int:
+    return 8192 if type_ == "float" else 4096
