@@ -30,9 +30,9 @@ static std::string who(const Event& event) {
   for (const auto& block : resident_blocks()) {
     if (block->index != event.block) continue;
     const auto threads = static_cast<unsigned>(block->threads.size());
-    if (event.agent < threads) return describe(*block, event.agent);
+    if (event.agent < threads) return describe(block->threads[event.agent]);
     if (event.agent < 2 * threads) {
-      return "an asynchronous copy of " + describe(*block, event.agent - threads);
+      return "an asynchronous copy of " + describe(block->threads[event.agent - threads]);
     }
     return text("%s of block %u", block->agents[event.agent - 2 * threads].c_str(), event.block);
   }

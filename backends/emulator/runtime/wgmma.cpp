@@ -234,7 +234,11 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   Warpgroup& group = own_warpgroup();
   check_operation(*what, line);
   unsigned& agent = group.agents[thread.index % warpgroup_size / warp_size];
-  if (!agent) agent = new_agent(block, text("wgmma of warp %u", thread.index / warp_size));
+  if (!agent) {
+    const std::string role = role_of(thread);
+    agent = new_agent(block, text("wgmma of %s%swarp %u", role.c_str(), role.empty() ? "" : ", ",
+                                  thread.index / warp_size));
+  }
   const std::uint64_t at = thread.wgmma.issued++ - group.first;
   if (at == group.operations.size()) {
     group.operations.push_back({*what, line, thread.wgmma.group, 0, false, {}});
