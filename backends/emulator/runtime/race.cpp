@@ -71,16 +71,17 @@ static void remember(const Event& event, Access access, int line) {
 // Reads that this one comes after need not be remembered: whoever is ordered behind this one is
 // ordered behind them.
 static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
-  constexpr std::size_t few = 6;
-  if (cell.many) {
-    if (cell.many->size() <= event.agent) cell.many->resize(event.agent + 1);
-    (*cell.many)[event.agent] = event.clock;
+  constexpr std::size_t few = 16;  // the warps of four warpgroups
+  if (!cell.many.empty()) {
+    if (cell.many.size() <= event.agent) cell.many.resize(event.agent + 1);
+    cell.many[event.agent] = event.clock;
     return;
   }
   std::size_t kept = 0;
   bool one_block = true;
   for (const Event& read : cell.read) {
-    if (known.includes(read, event.block)) continue;
+    const bool earlier = read.agent == event.agent && read.block == event.block;
+    if (earlier || known.includes(read, event.block)) continue;
     one_block &= read.block == event.block;
     cell.read[kept++] = read;
   }
@@ -93,22 +94,22 @@ static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
   cell.read.push_back(event);
   std::uint32_t last = 0;
   for (const Event& read : cell.read) last = std::max(last, read.agent);
-  cell.many = std::make_unique<Clocks>(last + 1);
-  for (const Event& read : cell.read) (*cell.many)[read.agent] = read.clock;
+  cell.many.resize(last + 1);
+  for (const Event& read : cell.read) cell.many[read.agent] = read.clock;
   cell.read.assign(1, event);  // still says which block it is
 }
 
 // A read that `known` does not include, if there is one; its clock is 0 otherwise.
 static Event unordered_read(const Cell& cell, const Knowledge& known, std::uint32_t block) {
-  if (!cell.many) {
+  if (cell.many.empty()) {
     for (const Event& read : cell.read) {
       if (!known.includes(read, block)) return read;
     }
     return {};
   }
   Event read{cell.read.front().block, 0, 0};
-  for (; read.agent < cell.many->size(); read.agent++) {
-    read.clock = (*cell.many)[read.agent];
+  for (; read.agent < cell.many.size(); read.agent++) {
+    read.clock = cell.many[read.agent];
     if (read.clock && !known.includes(read, block)) return read;
   }
   return {};
@@ -135,15 +136,50 @@ static void check_cell(Cell& cell, const Event& event, Access access, int line,
     report(make_place(), access, cell.written, Access::write, line);
   }
   if (access == Access::read) {
-    if (!cell.many || cell.read.front().block == event.block) add_read(cell, event, known);
+    if (cell.many.empty() || cell.read.front().block == event.block) add_read(cell, event, known);
     return;
   }
   if (const Event read = unordered_read(cell, known, block); read.clock) {
     report(make_place(), access, read, Access::read, line);
   }
   cell.read.clear();
-  cell.many.reset();
+  cell.many.clear();
   cell.written = event;
+}
+
+static void split(Chunk& chunk) {
+  if (chunk.parts) return;
+  constexpr unsigned count = chunk_bytes / granule_bytes;
+  chunk.parts = std::make_unique<Cell[]>(count);
+  for (unsigned i = 0; i < count; i++) chunk.parts[i] = chunk.whole;
+}
+
+static void merge(Chunk& chunk) {
+  chunk.whole = std::move(chunk.parts[0]);
+  chunk.parts.reset();
+}
+
+// Calls `visit` with the cells of an access and the byte at which each begins.
+template <class Visit>
+static void for_cells(Cells& cells, std::size_t offset, unsigned bytes, Access access,
+                      Visit visit) {
+  const std::size_t end = offset + bytes;
+  for (std::size_t i = offset / chunk_bytes; i <= (end - 1) / chunk_bytes; i++) {
+    Chunk& chunk = cells[i];
+    const std::size_t first = i * chunk_bytes, behind = first + chunk_bytes;
+    const bool covered = offset <= first && end >= behind;
+    if (covered && !chunk.parts) {
+      visit(chunk.whole, first);
+      continue;
+    }
+    split(chunk);
+    const std::size_t low = std::max(offset, first) / granule_bytes;
+    const std::size_t high = (std::min(end, behind) - 1) / granule_bytes;
+    for (std::size_t granule = low; granule <= high; granule++) {
+      visit(chunk.parts[granule - first / granule_bytes], granule * granule_bytes);
+    }
+    if (covered && access == Access::write) merge(chunk);
+  }
 }
 
 static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, const Event& event,
@@ -152,13 +188,12 @@ static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, co
       watch.offset < offset + bytes) {
     remember(event, access, line);
   }
-  for (unsigned i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
-    if (async_proxy) check_proxy(block.shared.cells[i], i * granule_bytes, line);
-    check_cell(block.shared.cells[i], event, access, line, [&] {
-      const unsigned at = i * granule_bytes;
-      return Place{true, block.index, at, text("byte %u of shared memory", at)};
+  for_cells(block.shared.cells, offset, bytes, access, [&](Cell& cell, std::size_t at) {
+    if (async_proxy) check_proxy(cell, static_cast<unsigned>(at), line);
+    check_cell(cell, event, access, line, [&] {
+      return Place{true, block.index, at, text("byte %zu of shared memory", at)};
     });
-  }
+  });
 }
 
 void check_race(Block& block, unsigned offset, unsigned bytes, Access access, int line) {
@@ -186,12 +221,11 @@ void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access acces
       watch.offset < offset + bytes) {
     remember(event, access, line);
   }
-  for (std::size_t i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
-    check_cell(buffer.cells[i], event, access, line, [&] {
-      const std::size_t at = i * granule_bytes;
+  for_cells(buffer.cells, offset, bytes, access, [&](Cell& cell, std::size_t at) {
+    check_cell(cell, event, access, line, [&] {
       return Place{false, number, at, text("byte %zu of `%s`", at, buffer.name.c_str())};
     });
-  }
+  });
 }
 
 }  // namespace emu
