@@ -39,10 +39,8 @@ static std::string who(const Event& event) {
   return text("block %u, which has ended", event.block);
 }
 
-[[noreturn]] static void report(const Place& place, Access access, const Event& other,
-                                Access other_access, int line) {
-  const char* verb = access == Access::read ? "reads" : "writes";
-  const char* other_verb = other_access == Access::read ? "read" : "written";
+// Where the other access stands, if this run watches; otherwise asks for one that does.
+static std::vector<Note> other_side(const Place& place, const Event& other, Access other_access) {
   std::vector<Note> notes;
   for (auto entry = watched.rbegin(); entry != watched.rend(); ++entry) {
     const Event& event = entry->event;
@@ -56,10 +54,17 @@ static std::string who(const Event& event) {
     suggest_watch(text("%s %zu %zu", place.shared ? "shared" : "buffer", place.number,
                        place.offset));
   }
+  return notes;
+}
+
+[[noreturn]] static void report(const Place& place, Access access, const Event& other,
+                                Access other_access, int line) {
+  const char* verb = access == Access::read ? "reads" : "writes";
+  const char* other_verb = other_access == Access::read ? "read" : "written";
   fail_here("race", line,
             text("%s %s, which is %s by %s; nothing orders the two", verb, place.text.c_str(),
                  other_verb, who(other).c_str()),
-            notes);
+            other_side(place, other, other_access));
 }
 
 static void remember(const Event& event, Access access, int line) {
@@ -116,15 +121,18 @@ static Event unordered_read(const Cell& cell, const Knowledge& known, std::uint3
 }
 
 // The async proxy sees a generic write only if it was told of it.
-static void check_proxy(const Cell& cell, unsigned at, int line) {
+template <class MakePlace>
+static void check_proxy(const Cell& cell, MakePlace make_place, int line) {
   const auto generic_agents = static_cast<std::uint32_t>(2 * current->block->threads.size());
   const Event& written = cell.written;
   if (!written.clock || written.agent >= generic_agents) return;
   if (current->time->proxied.includes(written, current->block->index)) return;
+  const Place place = make_place();
   fail_here("race", line,
-            text("the async proxy reaches byte %u of shared memory, and no fence.proxy.async has "
-                 "shown it what %s has written there",
-                 at, who(written).c_str()));
+            text("the async proxy reaches %s, and no fence.proxy.async has shown it what %s has "
+                 "written there",
+                 place.text.c_str(), who(written).c_str()),
+            other_side(place, written, Access::write));
 }
 
 template <class MakePlace>
@@ -189,10 +197,11 @@ static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, co
     remember(event, access, line);
   }
   for_cells(block.shared.cells, offset, bytes, access, [&](Cell& cell, std::size_t at) {
-    if (async_proxy) check_proxy(cell, static_cast<unsigned>(at), line);
-    check_cell(cell, event, access, line, [&] {
+    const auto place = [&] {
       return Place{true, block.index, at, text("byte %zu of shared memory", at)};
-    });
+    };
+    if (async_proxy) check_proxy(cell, place, line);
+    check_cell(cell, event, access, line, place);
   });
 }
 
