@@ -32,6 +32,8 @@ _UNDEFINED = "-fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
 _KERNEL_FLAGS = (*_COMMON, "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off")
+# A kernel takes nothing from C++'s library: not to link it spares a tenth to a third of the time.
+_LEAN = () if sys.platform == "darwin" else ("-nostdlib",)
 _WELCOME_FLAGS = (
     ("-ftrivial-auto-var-init=pattern",),
     (_UNDEFINED, "-fsanitize-undefined-trap-on-error"),
@@ -115,7 +117,7 @@ def _compile(
     """Build ``target`` whole or not at all; the compiler's log if it refuses."""
     if sys.platform == "darwin" and "-shared" in flags:
         flags = (*flags, "-Wl,-undefined,dynamic_lookup")
-    libraries = () if sys.platform == "darwin" else ("-ldl",)
+    libraries = () if sys.platform == "darwin" else ("-lm", "-ldl")
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         built = Path(scratch) / "built"
         command = [*compiler.command, *flags, "-o", str(built), *map(str, sources), *libraries]
@@ -173,13 +175,13 @@ def kernel_library(unit: str) -> Path:
     Raises KernelRefusedError if the compiler refuses it, UnavailableError if there is none.
     """
     compiler = find_compiler()
-    key = _digest(compiler.identity, *_KERNEL_FLAGS, _UNDEFINED, _prelude_digest(), unit)
+    key = _digest(compiler.identity, *_KERNEL_FLAGS, *_LEAN, _UNDEFINED, _prelude_digest(), unit)
     folder = _folder(cache_folder())
     library = folder / f"{key}.so"
     if not library.is_file():
         source = folder / f"{key}.cpp"
         source.write_text(unit)
-        flags = (*_KERNEL_FLAGS, *_accepted(compiler), f"-I{PRELUDE}")
+        flags = (*_KERNEL_FLAGS, *_LEAN, *_accepted(compiler), f"-I{PRELUDE}")
         log = _compile(compiler, flags, [source], library)
         if log is not None:
             raise KernelRefusedError(log, source)

@@ -21,7 +21,10 @@ MOE_KERNEL(64, 1) kernel(MOE_ARGUMENTS Arguments arguments) {
 
 @dataclass(frozen=True)
 class Seeded:
-    """``bug`` becomes the line that is marked; ``fixed`` stands there in the correct kernel."""
+    """``bug`` becomes the line that is marked; ``fixed`` stands there in the correct kernel.
+
+    ``kind`` is what is found, or words of which one is found.
+    """
 
     name: str
     kind: str

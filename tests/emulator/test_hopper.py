@@ -32,7 +32,7 @@ MOE_KERNEL(256, 1) kernel(MOE_ARGUMENTS Arguments arguments) {{
     const int thread = thread_index();
     if (thread == 0) {{
         for (int stage = 0; stage < kStages; ++stage) {{
-            barrier_init(full(stage), 1);
+            barrier_init(full(stage), 1);  // FULL INIT
             barrier_init(empty(stage), 1);
         }}
         fence_barrier_init();  // INIT FENCE
@@ -47,7 +47,7 @@ MOE_KERNEL(256, 1) kernel(MOE_ARGUMENTS Arguments arguments) {{
                 barrier_arrive_expect(full(stage), 2 * kTile);  // EXPECT
                 const Box<2> box{{{{step * 64, 0}}}};
                 tensor_load(stage * kTile, arguments.x, box, full(stage));  // LOAD
-                tensor_load((kStages + stage) * kTile, arguments.w, box, full(stage));
+                tensor_load((kStages + stage) * kTile, arguments.w, box, full(stage));  // LOAD W
             }}
         }}
         return;
@@ -61,7 +61,7 @@ MOE_KERNEL(256, 1) kernel(MOE_ARGUMENTS Arguments arguments) {{
         group_fence();  // GROUP FENCE
         for (int k = 0; k < 4; ++k) {{
             if (step == 0 && k == 0) {{
-                group_multiply(sum, left, right, Product<bf16>{{}});
+                group_multiply(sum, left, right, Product<bf16>{{}});  // FIRST MULTIPLY
             }} else {{
                 group_multiply_add(sum, left, right, Product<bf16>{{}});  // MULTIPLY
             }}
@@ -131,7 +131,7 @@ def test_the_kernel_is_right(races: bool) -> None:
 
 @dataclass(frozen=True)
 class Bug:
-    """The line marked ``mark`` is replaced; one of ``kinds`` is found.
+    """The line marked ``mark`` is replaced; one of ``kinds`` is found on one of the lines ``at``.
 
     It shows under every policy, or with ``needs_luck`` under some of them.
     """
@@ -139,61 +139,73 @@ class Bug:
     mark: str
     line: str
     kinds: tuple[str, ...]
+    at: tuple[str, ...] = ()
     needs_luck: bool = False
 
 
+_WAITS = ("FULL WAIT", "EMPTY WAIT")
+_PRODUCTS = ("FIRST MULTIPLY", "MULTIPLY")
+_REUSE = ("LOAD", *_PRODUCTS)
+
 BUGS = [
-    Bug("INIT FENCE", "", ("race",)),
-    Bug("INIT SYNC", "", ("race", "mbarrier")),
-    Bug("EMPTY WAIT", "", ("race", "in_flight", "mbarrier")),
-    Bug("EMPTY WAIT", "barrier_wait(empty(stage), step / kStages & 1);", ("deadlock",)),
-    Bug("EXPECT", "barrier_arrive_expect(full(stage), 2 * kTile + 16);", ("deadlock",)),
-    Bug("EXPECT", "barrier_arrive_expect(full(stage), kTile);", ("mbarrier", "race", "in_flight")),
-    Bug("EXPECT", "barrier_arrive(full(stage));", ("mbarrier", "race", "in_flight", "undefined")),
-    Bug("FULL WAIT", "", ("race", "in_flight", "undefined", "mbarrier")),
+    Bug("INIT FENCE", "", ("race",), ("LOAD", "FULL INIT")),
+    Bug("INIT SYNC", "", ("race", "mbarrier"), _WAITS),
+    Bug("EMPTY WAIT", "", ("race", "in_flight", "mbarrier"), ("EXPECT", "LOAD")),
+    Bug("EMPTY WAIT", "barrier_wait(empty(stage), step / kStages & 1);", ("deadlock",), _WAITS),
+    Bug("EXPECT", "barrier_arrive_expect(full(stage), 2 * kTile + 16);", ("deadlock",), _WAITS),
+    Bug("EXPECT", "barrier_arrive_expect(full(stage), kTile);", ("mbarrier", "race", "in_flight"),
+        ("LOAD W", *_PRODUCTS)),
+    Bug("EXPECT", "barrier_arrive(full(stage));", ("mbarrier", "race", "in_flight", "undefined"),
+        _REUSE),
+    Bug("FULL WAIT", "", ("race", "in_flight", "undefined", "mbarrier"), _REUSE),
     Bug("FULL WAIT", "if (warp_index() != 2) barrier_wait(full(stage), step / kStages & 1);",
-        ("race", "undefined")),
+        ("race", "undefined"), _REUSE),
     Bug("FULL WAIT", "barrier_wait(full(stage), step / kStages & 1 ^ 1);",
-        ("race", "deadlock", "in_flight", "undefined")),
-    Bug("GROUP FENCE", "", ("wgmma",)),
-    Bug("GROUP WAIT", "", ("race", "unfinished", "mbarrier", "in_flight")),
-    Bug("GROUP WAIT", "group_wait<1>();", ("race", "unfinished", "in_flight")),
-    Bug("GROUP COMMIT", "", ("race", "unfinished", "in_flight")),
-    Bug("CONSUMER SYNC", "", ("race",)),
-    Bug("CONSUMER SYNC", "named_sync(1, 160);", ("deadlock", "barrier")),
-    Bug("RELEASE", "", ("deadlock",)),
+        ("race", "deadlock", "in_flight", "undefined"), (*_WAITS, *_REUSE)),
+    Bug("GROUP FENCE", "", ("wgmma",), _PRODUCTS),
+    Bug("GROUP WAIT", "", ("race", "unfinished", "mbarrier", "in_flight"), _REUSE),
+    Bug("GROUP WAIT", "group_wait<1>();", ("race", "unfinished", "in_flight"), _REUSE),
+    Bug("GROUP COMMIT", "", ("race", "unfinished", "in_flight"), _REUSE),
+    Bug("CONSUMER SYNC", "", ("race",), _REUSE),
+    Bug("CONSUMER SYNC", "named_sync(1, 160);", ("deadlock", "barrier"), ("CONSUMER SYNC",)),
+    Bug("RELEASE", "", ("deadlock",), _WAITS),
     Bug("RELEASE", "if (thread < 2) barrier_arrive(empty(stage));",
-        ("mbarrier", "race", "deadlock"), needs_luck=True),
+        ("mbarrier", "race", "deadlock"), (*_WAITS, "RELEASE", *_REUSE), needs_luck=True),
     Bug("RELEASE", "if (thread == 0) barrier_arrive(full(stage));",
-        ("mbarrier", "deadlock", "race")),
-    Bug("PROXY FENCE", "", ("race",)),
-    Bug("STORE SYNC", "", ("race", "undefined")),
-    Bug("STORE WAIT", "", ("unfinished",)),
-    Bug("STORE", "tensor_store(arguments.y, Box<2>{{0, 1}}, kOut + 64);", ("alignment",)),
+        ("mbarrier", "deadlock", "race"), (*_WAITS, "RELEASE")),
+    Bug("PROXY FENCE", "", ("race",), ("STORE",)),
+    Bug("STORE SYNC", "", ("race", "undefined"), ("STORE",)),
+    Bug("STORE WAIT", "", ("unfinished",), ("STORE",)),
+    Bug("STORE", "tensor_store(arguments.y, Box<2>{{0, 1}}, kOut + 64);", ("alignment",),
+        ("STORE",)),
     Bug("LOAD", "tensor_load(stage * kTile + 64, arguments.x, box, full(stage));",
-        ("alignment",)),
+        ("alignment",), ("LOAD",)),
     Bug("MULTIPLY", "group_multiply_add(sum, left + (k == 3), right, Product<bf16>{});",
-        ("wrong", "in_flight", "race")),
+        ("wrong", "in_flight", "race"), ("MULTIPLY",)),
+    Bug("FIRST MULTIPLY", "group_multiply_add(sum, left, right, Product<bf16>{});",
+        ("undefined",), ("FIRST MULTIPLY",)),
     Bug("STAGE", "shared_store(kOut + (place ^ 16), rounded<bf16>(sum[i]));", ("wrong",)),
 ]  # fmt: skip
 
 
 def _outcome(bug: Bug, policy: Policy) -> str:
-    """The kind of finding, ``wrong`` for a wrong result, ``right`` if nothing shows."""
-    line = marked_line(unit_of(KERNEL), bug.mark)
-    lines = unit_of(KERNEL).lines
-    lines[line - 1] = bug.line
+    """The kind of finding, which must be on its line; else whether the result is right."""
+    original = unit_of(KERNEL)
+    lines = list(original.lines)
+    lines[marked_line(original, bug.mark) - 1] = bug.line
     launch, expected = _launch(Unit("kernel.cu", "\n".join(lines) + "\n", "kernel"))
     try:
         run(launch, Options(policy, timeout=5))
     except EmulationError as error:
-        return error.finding.kind
+        finding = error.finding
+        assert finding.frames[0].line in {marked_line(original, mark) for mark in bug.at}, finding
+        return finding.kind
     right = (result(launch, "y", expected.astype(ml_dtypes.bfloat16)) == expected).all()
     return "right" if right else "wrong"
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda b: f"{b.mark}: {b.line[:40] or 'gone'}")
-def test_seeded_bug_is_found(bug: Bug) -> None:
+def test_seeded_bug_is_found_on_its_line(bug: Bug) -> None:
     outcomes = {_outcome(bug, policy) for policy in POLICIES}
     if bug.needs_luck:
         assert outcomes != {"right"}

@@ -57,9 +57,14 @@ MOE_KERNEL(384, 1) kernel(MOE_ARGUMENTS Arguments a) {
     sync_cta();
     if (warp_index() < 4) {
         lower_registers<40>();
-        if (warp_index() == 0) produce(a);
+        if (warp_index() == 0) {
+            role("producer");
+            produce(a);
+        }
     } else {
+        const int group = warp_index() / 4 - 1;
+        role("consumer", group);
         raise_registers<232>();
-        consume(a, warp_index() / 4 - 1);
+        consume(a, group);
     }
 }

@@ -93,6 +93,27 @@ def test_bugs_are_caught(bug: tuple[str, str]) -> None:
     assert _is_caught("gemm", bug)
 
 
+def _report(bug: tuple[str, str]) -> str:
+    case = gemm_case("gemm", Sizes(130, 136, 328), bug)
+    with pytest.raises(EmulationError) as caught:
+        run_model(case, 0, Options(races=True, timeout=20))
+    return str(caught.value)
+
+
+def test_deadlock_names_the_roles_that_wait() -> None:
+    report = _report(("if (lane_index() == 0) barrier_arrive(empty + before * 8);", ""))
+    assert "32 threads of block 0 (producer; the first is 0) wait in" in report
+    for group in (0, 1):
+        first = 128 * (group + 1)
+        assert f"128 threads of block 0 (consumer {group}; the first is {first}) wait" in report
+
+
+def test_race_names_both_roles() -> None:
+    report = _report(("group_wait<1>();", "group_wait<2>();"))
+    assert "by producer, thread 0 of block 0 (warp 0, lane 0)" in report
+    assert "wgmma of consumer " in report
+
+
 @pytest.mark.parametrize("bug", CLUSTER_BUGS, ids=lambda b: b[0][:40])
 def test_bugs_of_clusters_are_caught(bug: tuple[str, str]) -> None:
     assert _is_caught("gemm_cluster", bug)

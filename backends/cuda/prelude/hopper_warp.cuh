@@ -2,6 +2,10 @@
 
 namespace moe {
 
+// Says what part the calling thread plays from here on, of several alike `number`. Only the emulator
+// listens: its reports name the roles involved.
+MOE_DEVICE void role(const char*, int = -1) {}
+
 // True in one lane of the warp, whose lanes all call. Cheaper than comparing lane numbers: the
 // compiler then knows that one thread goes on.
 MOE_DEVICE bool elect() {

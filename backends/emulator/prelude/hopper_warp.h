@@ -5,6 +5,8 @@
 
 namespace moe {
 
+MOE_DEVICE void role(const char* name, int number = -1) { emu_role(name, number); }
+
 MOE_DEVICE bool elect(MOE_LINE) { return emu_elect(0xffffffffu, line) != 0; }
 
 template <int kMatrices>

@@ -123,6 +123,10 @@ void emu_cluster_write(unsigned cta, unsigned address, const void* from, unsigne
 // setmaxnreg: gives registers back, or takes more and blocks until there are some.
 void emu_set_registers(unsigned count, int increase, int line);
 
+// What reports call the running thread from here on: `name`, which must last, and `number` unless
+// that is negative.
+void emu_role(const char* name, int number);
+
 // Stops the launch: a check inside the kernel's own code failed.
 [[noreturn]] void emu_fail(const char* kind, const char* message, int line);
 }

@@ -44,6 +44,14 @@ void expect_landed(const Block& block) {
            text("block %u ends while an asynchronous operation on it is under way", block.index));
     }
   }
+  for (const auto& [offset, barrier] : block.mbarriers) {
+    if (barrier.loaded > barrier.waited) {
+      fail("unfinished", barrier.load_line,
+           text("block %u ends and nobody has waited for the load that the mbarrier at byte %u "
+                "counts",
+                block.index, offset));
+    }
+  }
 }
 
 void BulkGroups::forget_before(std::uint32_t number) {

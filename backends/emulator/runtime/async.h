@@ -28,7 +28,7 @@ void issue(Operation operation);
 bool land_one();
 // The operation under way that writes `offset` of the block's shared memory, if any.
 const Operation* find_operation(const Block& block, unsigned offset);
-// Fails if an operation under way touches a block that has ended.
+// Fails if an operation under way touches a block that has ended, or nobody waited for its loads.
 void expect_landed(const Block& block);
 
 // Phases are counted; the parity that threads wait for is that of the count.
@@ -36,8 +36,9 @@ struct MBarrier {
   unsigned count = 0, pending = 0, agent = 0, offset = 0;
   long long bytes = 0;  // still expected, negative if they came before they were expected
   std::uint32_t phase = 0;
+  std::uint32_t loaded = 0, waited = 0;  // phases of the last load and the last wait, from 1
   Event initialised;
-  int line = 0;
+  int line = 0, load_line = 0;
   Time gathering, completed;
   std::vector<Thread*> waiting;
 };

@@ -54,7 +54,7 @@ static void map_buffer(Request& request, std::istringstream& words) {
     if (memory == MAP_FAILED) fail("machine", 0, "cannot map the buffers");
   }
   buffer.base = static_cast<unsigned char*>(room) + apart / 2 + skip;
-  if (races_on && buffer.writable) buffer.cells.resize(buffer.bytes / granule_bytes + 1);
+  if (races_on && buffer.writable) buffer.cells.resize(buffer.bytes);
   if (buffer.write_once || buffer.undefined) buffer.written.resize(buffer.bytes);
   buffers().push_back(std::move(buffer));
 }

@@ -1,5 +1,7 @@
 // mbarriers and the fences that go with them.
 
+#include <algorithm>
+
 #include "abi.h"
 #include "async.h"
 #include "race.h"
@@ -109,6 +111,7 @@ void emu_mbarrier_wait(unsigned address, unsigned parity, int line) {
     barrier.waiting.push_back(current);
     suspend({"a wait for the mbarrier at byte", line, barrier.offset});
   }
+  barrier.waited = std::max(barrier.waited, barrier.phase);
   learn(*current, barrier.completed);
 }
 

@@ -50,6 +50,7 @@ static void run_mma(void* const* frames, unsigned) {
 }  // namespace emu
 
 extern "C" void emu_mma(EmuMma kind, float* d, const unsigned* a, const unsigned* b, int line) {
+  emu::expect_set(d, 4, line);
   emu::MmaFrame frame{d, a, b, kind};
   emu::collective("mma", 0xffffffff, &frame, line, emu::run_mma);
 }

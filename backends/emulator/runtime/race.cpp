@@ -30,19 +30,17 @@ static std::string who(const Event& event) {
   for (const auto& block : resident_blocks()) {
     if (block->index != event.block) continue;
     const auto threads = static_cast<unsigned>(block->threads.size());
-    if (event.agent < threads) return describe(*block, event.agent);
+    if (event.agent < threads) return describe(block->threads[event.agent]);
     if (event.agent < 2 * threads) {
-      return "an asynchronous copy of " + describe(*block, event.agent - threads);
+      return "an asynchronous copy of " + describe(block->threads[event.agent - threads]);
     }
     return text("%s of block %u", block->agents[event.agent - 2 * threads].c_str(), event.block);
   }
   return text("block %u, which has ended", event.block);
 }
 
-[[noreturn]] static void report(const Place& place, Access access, const Event& other,
-                                Access other_access, int line) {
-  const char* verb = access == Access::read ? "reads" : "writes";
-  const char* other_verb = other_access == Access::read ? "read" : "written";
+// Where the other access stands, if this run watches; otherwise asks for one that does.
+static std::vector<Note> other_side(const Place& place, const Event& other, Access other_access) {
   std::vector<Note> notes;
   for (auto entry = watched.rbegin(); entry != watched.rend(); ++entry) {
     const Event& event = entry->event;
@@ -56,10 +54,17 @@ static std::string who(const Event& event) {
     suggest_watch(text("%s %zu %zu", place.shared ? "shared" : "buffer", place.number,
                        place.offset));
   }
+  return notes;
+}
+
+[[noreturn]] static void report(const Place& place, Access access, const Event& other,
+                                Access other_access, int line) {
+  const char* verb = access == Access::read ? "reads" : "writes";
+  const char* other_verb = other_access == Access::read ? "read" : "written";
   fail_here("race", line,
             text("%s %s, which is %s by %s; nothing orders the two", verb, place.text.c_str(),
                  other_verb, who(other).c_str()),
-            notes);
+            other_side(place, other, other_access));
 }
 
 static void remember(const Event& event, Access access, int line) {
@@ -71,16 +76,17 @@ static void remember(const Event& event, Access access, int line) {
 // Reads that this one comes after need not be remembered: whoever is ordered behind this one is
 // ordered behind them.
 static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
-  constexpr std::size_t few = 6;
-  if (cell.many) {
-    if (cell.many->size() <= event.agent) cell.many->resize(event.agent + 1);
-    (*cell.many)[event.agent] = event.clock;
+  constexpr std::size_t few = 16;  // the warps of four warpgroups
+  if (!cell.many.empty()) {
+    if (cell.many.size() <= event.agent) cell.many.resize(event.agent + 1);
+    cell.many[event.agent] = event.clock;
     return;
   }
   std::size_t kept = 0;
   bool one_block = true;
   for (const Event& read : cell.read) {
-    if (known.includes(read, event.block)) continue;
+    const bool earlier = read.agent == event.agent && read.block == event.block;
+    if (earlier || known.includes(read, event.block)) continue;
     one_block &= read.block == event.block;
     cell.read[kept++] = read;
   }
@@ -93,37 +99,40 @@ static void add_read(Cell& cell, const Event& event, const Knowledge& known) {
   cell.read.push_back(event);
   std::uint32_t last = 0;
   for (const Event& read : cell.read) last = std::max(last, read.agent);
-  cell.many = std::make_unique<Clocks>(last + 1);
-  for (const Event& read : cell.read) (*cell.many)[read.agent] = read.clock;
+  cell.many.resize(last + 1);
+  for (const Event& read : cell.read) cell.many[read.agent] = read.clock;
   cell.read.assign(1, event);  // still says which block it is
 }
 
 // A read that `known` does not include, if there is one; its clock is 0 otherwise.
 static Event unordered_read(const Cell& cell, const Knowledge& known, std::uint32_t block) {
-  if (!cell.many) {
+  if (cell.many.empty()) {
     for (const Event& read : cell.read) {
       if (!known.includes(read, block)) return read;
     }
     return {};
   }
   Event read{cell.read.front().block, 0, 0};
-  for (; read.agent < cell.many->size(); read.agent++) {
-    read.clock = (*cell.many)[read.agent];
+  for (; read.agent < cell.many.size(); read.agent++) {
+    read.clock = cell.many[read.agent];
     if (read.clock && !known.includes(read, block)) return read;
   }
   return {};
 }
 
 // The async proxy sees a generic write only if it was told of it.
-static void check_proxy(const Cell& cell, unsigned at, int line) {
+template <class MakePlace>
+static void check_proxy(const Cell& cell, MakePlace make_place, int line) {
   const auto generic_agents = static_cast<std::uint32_t>(2 * current->block->threads.size());
   const Event& written = cell.written;
   if (!written.clock || written.agent >= generic_agents) return;
   if (current->time->proxied.includes(written, current->block->index)) return;
+  const Place place = make_place();
   fail_here("race", line,
-            text("the async proxy reaches byte %u of shared memory, and no fence.proxy.async has "
-                 "shown it what %s has written there",
-                 at, who(written).c_str()));
+            text("the async proxy reaches %s, and no fence.proxy.async has shown it what %s has "
+                 "written there",
+                 place.text.c_str(), who(written).c_str()),
+            other_side(place, written, Access::write));
 }
 
 template <class MakePlace>
@@ -135,15 +144,50 @@ static void check_cell(Cell& cell, const Event& event, Access access, int line,
     report(make_place(), access, cell.written, Access::write, line);
   }
   if (access == Access::read) {
-    if (!cell.many || cell.read.front().block == event.block) add_read(cell, event, known);
+    if (cell.many.empty() || cell.read.front().block == event.block) add_read(cell, event, known);
     return;
   }
   if (const Event read = unordered_read(cell, known, block); read.clock) {
     report(make_place(), access, read, Access::read, line);
   }
   cell.read.clear();
-  cell.many.reset();
+  cell.many.clear();
   cell.written = event;
+}
+
+static void split(Chunk& chunk) {
+  if (chunk.parts) return;
+  constexpr unsigned count = chunk_bytes / granule_bytes;
+  chunk.parts = std::make_unique<Cell[]>(count);
+  for (unsigned i = 0; i < count; i++) chunk.parts[i] = chunk.whole;
+}
+
+static void merge(Chunk& chunk) {
+  chunk.whole = std::move(chunk.parts[0]);
+  chunk.parts.reset();
+}
+
+// Calls `visit` with the cells of an access and the byte at which each begins.
+template <class Visit>
+static void for_cells(Cells& cells, std::size_t offset, unsigned bytes, Access access,
+                      Visit visit) {
+  const std::size_t end = offset + bytes;
+  for (std::size_t i = offset / chunk_bytes; i <= (end - 1) / chunk_bytes; i++) {
+    Chunk& chunk = cells[i];
+    const std::size_t first = i * chunk_bytes, behind = first + chunk_bytes;
+    const bool covered = offset <= first && end >= behind;
+    if (covered && !chunk.parts) {
+      visit(chunk.whole, first);
+      continue;
+    }
+    split(chunk);
+    const std::size_t low = std::max(offset, first) / granule_bytes;
+    const std::size_t high = (std::min(end, behind) - 1) / granule_bytes;
+    for (std::size_t granule = low; granule <= high; granule++) {
+      visit(chunk.parts[granule - first / granule_bytes], granule * granule_bytes);
+    }
+    if (covered && access == Access::write) merge(chunk);
+  }
 }
 
 static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, const Event& event,
@@ -152,13 +196,13 @@ static void check_shared_cells(Block& block, unsigned offset, unsigned bytes, co
       watch.offset < offset + bytes) {
     remember(event, access, line);
   }
-  for (unsigned i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
-    if (async_proxy) check_proxy(block.shared.cells[i], i * granule_bytes, line);
-    check_cell(block.shared.cells[i], event, access, line, [&] {
-      const unsigned at = i * granule_bytes;
-      return Place{true, block.index, at, text("byte %u of shared memory", at)};
-    });
-  }
+  for_cells(block.shared.cells, offset, bytes, access, [&](Cell& cell, std::size_t at) {
+    const auto place = [&] {
+      return Place{true, block.index, at, text("byte %zu of shared memory", at)};
+    };
+    if (async_proxy) check_proxy(cell, place, line);
+    check_cell(cell, event, access, line, place);
+  });
 }
 
 void check_race(Block& block, unsigned offset, unsigned bytes, Access access, int line) {
@@ -186,12 +230,11 @@ void check_race(Buffer& buffer, std::size_t offset, unsigned bytes, Access acces
       watch.offset < offset + bytes) {
     remember(event, access, line);
   }
-  for (std::size_t i = offset / granule_bytes; i <= (offset + bytes - 1) / granule_bytes; i++) {
-    check_cell(buffer.cells[i], event, access, line, [&] {
-      const std::size_t at = i * granule_bytes;
+  for_cells(buffer.cells, offset, bytes, access, [&](Cell& cell, std::size_t at) {
+    check_cell(cell, event, access, line, [&] {
       return Place{false, number, at, text("byte %zu of `%s`", at, buffer.name.c_str())};
     });
-  }
+  });
 }
 
 }  // namespace emu

@@ -16,27 +16,35 @@ struct Buffer;
 
 enum class Access { read, write };
 
-// What is remembered of a granule: its last write, and the reads since then that are not ordered
-// before one another. Where many threads of a block read, `many` holds a clock for each of them.
+// What is remembered of a place: its last write, and the reads since then that are not ordered
+// before one another. Where many agents of a block read, `many` holds a clock for each of them.
 struct Cell {
   Event written;
   std::vector<Event> read;
-  std::unique_ptr<Clocks> many;
+  Clocks many;
 };
 
-// Cells of a memory, made where they are first needed: most of a large buffer is never looked at.
+// 16 bytes, which most accesses take at once: one cell stands for all of them until an access takes
+// fewer; then each granule has its own, until all are written at once.
+constexpr unsigned chunk_bytes = 16;
+struct Chunk {
+  Cell whole;
+  std::unique_ptr<Cell[]> parts;
+};
+
+// Chunks of a memory, made where they are first needed: most of a large buffer is never looked at.
 class Cells {
  public:
-  void resize(std::size_t granules) { pages_.resize((granules + page - 1) / page); }
-  Cell& operator[](std::size_t granule) {
-    auto& cells = pages_[granule / page];
-    if (!cells) cells = std::make_unique<Cell[]>(page);
-    return cells[granule % page];
+  void resize(std::size_t bytes) { pages_.resize(bytes / (page * chunk_bytes) + 1); }
+  Chunk& operator[](std::size_t chunk) {
+    auto& chunks = pages_[chunk / page];
+    if (!chunks) chunks = std::make_unique<Chunk[]>(page);
+    return chunks[chunk % page];
   }
 
  private:
-  static constexpr std::size_t page = 1024;
-  std::vector<std::unique_ptr<Cell[]>> pages_;
+  static constexpr std::size_t page = 128;
+  std::vector<std::unique_ptr<Chunk[]>> pages_;
 };
 
 // The last accesses of shared memory; `offset` in bytes from its start.

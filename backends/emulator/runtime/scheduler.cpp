@@ -41,12 +41,16 @@ bool arrives_at_once() {
   return false;
 }
 
-std::string describe(const Block& block, unsigned thread) {
-  return text("thread %u of block %u (warp %u, lane %u)", thread, block.index, thread / warp_size,
-              thread % warp_size);
+std::string role_of(const Thread& thread) {
+  return thread.role_number < 0 ? thread.role : text("%s %d", thread.role, thread.role_number);
 }
 
-std::string describe(const Thread& thread) { return describe(*thread.block, thread.index); }
+std::string describe(const Thread& thread) {
+  const std::string role = role_of(thread);
+  return (role.empty() ? role : role + ", ") +
+         text("thread %u of block %u (warp %u, lane %u)", thread.index, thread.block->index,
+              thread.index / warp_size, thread.index % warp_size);
+}
 
 static Thread* take_ready() {
   if (ready.empty()) return nullptr;
@@ -195,14 +199,16 @@ static const Thread& thread_of(unsigned block, unsigned thread) {
 }
 
 std::vector<Note> places() {
-  std::map<std::tuple<unsigned, int, const char*, unsigned>, std::vector<unsigned>> groups;
+  using Place = std::tuple<unsigned, int, const char*, unsigned, std::string>;
+  std::map<Place, std::vector<unsigned>> groups;
   std::vector<Note> notes;
   for (const auto& block : blocks) {
     unsigned done = 0;
     for (const Thread& thread : block->threads) {
       if (thread.state == State::waiting) {
         const Waiting& waiting = thread.waiting;
-        groups[{block->index, waiting.line, waiting.what, waiting.id}].push_back(thread.index);
+        groups[{block->index, waiting.line, waiting.what, waiting.id, role_of(thread)}].push_back(
+            thread.index);
       }
       done += thread.state == State::done;
     }
@@ -219,9 +225,10 @@ std::vector<Note> places() {
     }
   }
   for (const auto& [place, threads] : groups) {
-    const auto& [block, line, what, id] = place;
-    notes.push_back({line, text("%zu threads of block %u (the first is %u) wait in %s %u",
-                                threads.size(), block, threads.front(), what, id),
+    const auto& [block, line, what, id, role] = place;
+    const std::string who = role.empty() ? role : role + "; ";
+    notes.push_back({line, text("%zu threads of block %u (%sthe first is %u) wait in %s %u",
+                                threads.size(), block, who.c_str(), threads.front(), what, id),
                      waiting_stack(thread_of(block, threads.front()))});
   }
   return notes;
@@ -250,3 +257,8 @@ void run(const Launch& request) {
 }
 
 }  // namespace emu
+
+extern "C" void emu_role(const char* name, int number) {
+  emu::current->role = name;
+  emu::current->role_number = number;
+}

@@ -47,6 +47,8 @@ struct Thread {
   unsigned char* stack = nullptr;
   Block* block = nullptr;
   unsigned index = 0;
+  const char* role = "";  // what the kernel says it is, with a number if it has one
+  int role_number = -1;
   State state = State::ready;
   Waiting waiting;
   CopyGroups copies;
@@ -106,9 +108,10 @@ struct Block {
 extern Thread* current;
 std::vector<std::unique_ptr<Block>>& resident_blocks();
 
-// "thread 37 of block 2 (warp 1, lane 5)"
+// "consumer 1", empty if the kernel has not said
+std::string role_of(const Thread& thread);
+// "consumer 1, thread 37 of block 2 (warp 1, lane 5)"
 std::string describe(const Thread& thread);
-std::string describe(const Block& block, unsigned thread);
 
 // Lets the others run until somebody calls make_ready on the current thread.
 void suspend(const Waiting& waiting);

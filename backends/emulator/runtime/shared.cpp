@@ -17,7 +17,7 @@ void SharedMemory::resize(unsigned size) {
   data = storage.data() + (alignment - address % alignment) % alignment;
   contents.assign((size + granule_bytes - 1) / granule_bytes, Content::undefined);
   poison(0, size);
-  if (races_on) cells.resize(contents.size());
+  if (races_on) cells.resize(size);
 }
 
 void SharedMemory::poison(unsigned offset, unsigned size) {

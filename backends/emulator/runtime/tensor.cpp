@@ -108,6 +108,8 @@ static void issue_load(unsigned to, unsigned bytes, unsigned barrier_at, unsigne
     Block& block = cluster_block(cta, line);
     MBarrier& barrier = find_mbarrier(block, barrier_at, line, true);
     const std::uint32_t phase = barrier.phase;
+    barrier.loaded = phase + 1;
+    barrier.load_line = line;
     expect_idle(block, offset, bytes, line);
     check_async_race(block, offset, bytes, {block.index, barrier.agent, phase + 1}, Access::write,
                      line);

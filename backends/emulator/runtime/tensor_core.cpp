@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "numbers.h"
+#include "report.h"
 
 namespace emu {
 
@@ -101,6 +102,21 @@ static std::vector<int> exponents_of(EmuMma kind, const float* values, std::size
   std::vector<int> exponents(count);
   for (std::size_t i = 0; i < count; i++) exponents[i] = stored_exponent(values[i], least);
   return exponents;
+}
+
+// What compilers put into locals that the source leaves open, as toolchain.py asks them to.
+#if defined(__clang__)
+constexpr std::uint32_t unset = 0xffffffff;
+#else
+constexpr std::uint32_t unset = 0xfefefefe;
+#endif
+
+void expect_set(const float* sums, unsigned count, int line) {
+  for (unsigned i = 0; i < count; i++) {
+    if (bits_of(sums[i]) == unset) {
+      fail_here("undefined", line, text("adds to accumulator %u, which nobody has set", i));
+    }
+  }
 }
 
 void tensor_core_multiply(EmuMma kind, unsigned rows, unsigned columns, unsigned depth,

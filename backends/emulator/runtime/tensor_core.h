@@ -11,4 +11,7 @@ namespace emu {
 void tensor_core_multiply(EmuMma kind, unsigned rows, unsigned columns, unsigned depth,
                           const float* a, const float* b, float* d);
 
+// Fails if the current thread is about to add to registers that it has never set.
+void expect_set(const float* sums, unsigned count, int line);
+
 }  // namespace emu

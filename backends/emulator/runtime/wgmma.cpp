@@ -71,7 +71,7 @@ static void check_operation(const EmuWgmma& operation, int line) {
 }
 
 // Hides the registers' values until the operation is waited for.
-static void open_accumulator(Thread& thread, float* home, unsigned count, int line) {
+static void open_accumulator(Thread& thread, float* home, unsigned count, bool adds, int line) {
   auto& position = thread.wgmma;
   for (Accumulator& open : position.accumulators) {
     if (open.home == home) {
@@ -82,6 +82,7 @@ static void open_accumulator(Thread& thread, float* home, unsigned count, int li
   if (!position.fenced) {
     fail_here("wgmma", line, "the accumulators' registers were used and no wgmma.fence since");
   }
+  if (adds) expect_set(home, count, line);
   position.accumulators.push_back({home, {home, home + count}, position.group, line});
   for (unsigned i = 0; i < count; i++) home[i] = std::numeric_limits<float>::quiet_NaN();
 }
@@ -234,7 +235,11 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   Warpgroup& group = own_warpgroup();
   check_operation(*what, line);
   unsigned& agent = group.agents[thread.index % warpgroup_size / warp_size];
-  if (!agent) agent = new_agent(block, text("wgmma of warp %u", thread.index / warp_size));
+  if (!agent) {
+    const std::string role = role_of(thread);
+    agent = new_agent(block, text("wgmma of %s%swarp %u", role.c_str(), role.empty() ? "" : ", ",
+                                  thread.index / warp_size));
+  }
   const std::uint64_t at = thread.wgmma.issued++ - group.first;
   if (at == group.operations.size()) {
     group.operations.push_back({*what, line, thread.wgmma.group, 0, false, {}});
@@ -242,7 +247,7 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   }
   WgmmaOperation& operation = group.operations[at];
   expect_uniform(operation, *what, thread.wgmma.group, line);
-  open_accumulator(thread, d, what->n / 2, line);
+  open_accumulator(thread, d, what->n / 2, what->accumulate != 0, line);
   WgmmaOperation::Lane& lane = operation.lanes[thread.index % warpgroup_size];
   lane.thread = &thread;
   lane.home = d;
