@@ -49,7 +49,10 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a CTA takes at a time: one tile, or one tile for each expert of a fused run."""
+    """What a CTA takes at a time: one tile, or one tile for each expert of a fused run.
+
+    A cluster takes an item together: neighbouring tiles, one for each of its CTAs.
+    """
 
     tiles: tuple[Tile, ...]
 
@@ -130,7 +133,7 @@ def plan(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> I
 def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator[Item]:
     """Items of an m-grouped kernel: ``rows[e]`` rows by ``columns`` columns for each expert e."""
     runs = _fused_runs(schedule, rows)
-    column_tiles = ceil_div(columns, schedule.tile.columns)
+    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster_columns)
     for leader in _expert_order(schedule, rows):
         if not runs[leader]:
             continue
@@ -142,8 +145,11 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
             for split in range(schedule.split_k):
                 yield Item(
                     tuple(
-                        _tile(schedule, e, rows[e], columns, row_tile, column_tile, split)
+                        tile
                         for e in runs[leader]
+                        for tile in _tiles(
+                            schedule, e, rows[e], columns, row_tile, column_tile, split
+                        )
                     )
                 )
 
@@ -151,14 +157,14 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
 def plan_depth(schedule: Schedule, experts: int, rows: int, columns: int) -> Iterator[Item]:
     """Items of a k-grouped kernel: ``rows`` × ``columns`` for every expert, empty ones too."""
     row_tiles = ceil_div(rows, schedule.tile.rows)
-    column_tiles = ceil_div(columns, schedule.tile.columns)
+    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster_columns)
     for expert in range(experts):
         for number in range(row_tiles * column_tiles):
             row_tile, column_tile = raster_position(
                 schedule.raster, number, row_tiles, column_tiles
             )
             for split in range(schedule.split_k):
-                yield Item((_tile(schedule, expert, rows, columns, row_tile, column_tile, split),))
+                yield Item(_tiles(schedule, expert, rows, columns, row_tile, column_tile, split))
 
 
 def _expert_order(schedule: Schedule, rows: Sequence[int]) -> list[int]:
@@ -168,7 +174,7 @@ def _expert_order(schedule: Schedule, rows: Sequence[int]) -> list[int]:
     return experts
 
 
-def _tile(
+def _tiles(
     schedule: Schedule,
     expert: int,
     rows: int,
@@ -176,15 +182,20 @@ def _tile(
     row_tile: int,
     column_tile: int,
     split: int,
-) -> Tile:
+) -> tuple[Tile, ...]:
+    """One tile for each CTA of a cluster that has columns."""
     first, last = row_range(schedule, rows, row_tile)
-    column = column_tile * schedule.tile.columns
-    return Tile(
-        expert=expert,
-        row=first,
-        height=tile_height(schedule, last - first),
-        rows=last - first,
-        column=column,
-        columns=min(schedule.tile.columns, columns - column),
-        split=split,
+    start = column_tile * schedule.cluster_columns * schedule.tile.columns
+    end = start + schedule.cluster_columns * schedule.tile.columns
+    return tuple(
+        Tile(
+            expert=expert,
+            row=first,
+            height=tile_height(schedule, last - first),
+            rows=last - first,
+            column=column,
+            columns=min(schedule.tile.columns, columns - column),
+            split=split,
+        )
+        for column in range(start, min(end, columns), schedule.tile.columns)
     )

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 _SPECIALISED_PARTS = (
     *("words", "memory", "async", "convert", "math", "hopper_barrier", "hopper_bulk"),
-    *("hopper_tensor", "hopper_warp", "hopper_wgmma", WGMMA_PART, "plan", "ring", "boxes"),
+    *(
+        "hopper_tensor",
+        "hopper_warp",
+        "hopper_cluster",
+        "hopper_wgmma",
+        WGMMA_PART,
+        "plan",
+        "ring",
+        "boxes",
+    ),
     *("groups", "epilogue", "group_epilogue"),
 )
 
@@ -54,7 +63,9 @@ def generate(kernel: TileKernel, access: AccessModes) -> GeneratedKernel:
             tile_rows=schedule.tile.rows,
             tile_columns=schedule.tile.columns,
             split_k=schedule.split_k,
+            cluster=schedule.cluster_columns,
         ),
+        cluster=schedule.cluster_columns,
         workspace=_workspace(lowered),
     )
 
@@ -106,7 +117,8 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
     else:
         emit_outputs(writer, kernel)
         groups.emit_store_tile(writer, kernel)
-    groups.emit_release(writer)
+    groups.emit_release(writer, kernel)
+    groups.emit_turns(writer, kernel)
     groups.emit_run(writer, kernel)
     groups.emit_consumer(writer, kernel)
     roles.emit_entry(writer, kernel, entry_name(kernel))

@@ -10,8 +10,8 @@ import pytest
 from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle
 from moedsl.backends.emulator.options import Options, Policy
 from moedsl.backends.emulator.process import Buffer, Grid, Launch, Pointer, Use, run
+from moedsl.backends.emulator.tensor_map import record
 from moedsl.ir.core import DType
-from tests.conformance.model import record
 from tests.emulator.harness import POLICIES, find, marked_line, unit_of
 from tests.emulator.test_findings import Seeded
 

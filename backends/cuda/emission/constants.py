@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.core import IndexKind
-from moedsl.ir.schedule import Along, EpilogueStore, ExpertOrder
+from moedsl.ir.schedule import Along, Cooperation, EpilogueStore, ExpertOrder
 from moedsl.lower.resources.specialised import block_depth, stored_bytes
 from moedsl.work import fuse_window
 
@@ -65,6 +65,9 @@ def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
         f"constexpr moe::u32 kTileFull = {tiles};",
         f"constexpr moe::u32 kTileEmpty = {tiles + 8 * slots};",
     )
+    if kernel.schedule.cooperation is Cooperation.PINGPONG:
+        turns = tiles + 16 * slots
+        writer.line(f"constexpr moe::u32 kTurn = {turns};  // of each consumer, to multiply")
 
 
 def emit_order(writer: Writer, kernel: GpuKernel) -> None:
@@ -88,6 +91,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kTileRows": schedule.tile.rows,
         "kTileColumns": schedule.tile.columns,
         "kUnit": schedule.unit,
+        "kCluster": schedule.cluster_columns,
         "kSplits": schedule.split_k,
         "kFuseRows": schedule.fuse_rows if signature.row_grouped else 0,
         "kFuseWindow": fuse_window(schedule),

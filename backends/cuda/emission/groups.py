@@ -13,7 +13,7 @@ from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
 from moedsl.ir.core import Compute
-from moedsl.ir.schedule import Cooperation
+from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.resources.specialised import TALL
 
 if TYPE_CHECKING:
@@ -67,10 +67,13 @@ def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
             )
             rows = layout.height // layout.rows
             columns = kernel.schedule.tile.columns // layout.columns
+            alone = layout.rows * layout.columns == 1
+            row = "0" if alone else f"group / {layout.columns} * {rows}"
+            column = "0" if alone else f"group % {layout.columns} * {columns}"
             with writer.block("static MOE_DEVICE int row(int group)"):
-                writer.line(f"return group / {layout.columns} * {rows};")
+                writer.line(f"return {row};")
             with writer.block("static MOE_DEVICE int column(int group)"):
-                writer.line(f"return group % {layout.columns} * {columns};")
+                writer.line(f"return {column};")
         writer.line()
     _emit_stage_tables(writer, kernel)
 
@@ -120,6 +123,8 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
             writer.line(f"// Sum over {identifier(pipeline.over)}.")
             with writer.block(""):
                 _emit_pipeline(writer, kernel, pipeline, number)
+        if kernel.schedule.cooperation is Cooperation.PINGPONG:
+            writer.line("pass_turn(group);")
         parts = any(isinstance(op, JoinParts) for op in kernel.tile_body)
         store = "store_parts" if parts else "store_tile"
         writer.line(f"{store}<kHeight>(arguments, tile, group, {', '.join(names)});")
@@ -136,15 +141,14 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
     writer.lines(
         "int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL"
     )
-    with writer.block("for (; blocks_left > 0; blocks_left -= kKept)"):
+    with writer.block("for (; stages_left > 0; --stages_left)"):
         writer.lines(
-            "const int blocks = moe::lesser(blocks_left, kKept);",
             "const moe::u32 base = stages.slot * kStageBytes;",
             "stages.wait_full(kFull);",
             "moe::group_fence();",
-            "MOE_ROLL",
+            "MOE_UNROLL",
         )
-        with writer.block("for (int block = 0; block < blocks; ++block)"):
+        with writer.block("for (int block = 0; block < kKept; ++block)"):
             for buffer in pipeline.buffers:
                 _emit_descriptor(writer, kernel, buffer)
             writer.line("MOE_UNROLL")
@@ -195,10 +199,14 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
         if pingpong:
-            writer.line("int turn = 0;  // whose tile the next one is")
+            writer.lines(
+                "int turn = 0;  // whose tile the next one is",
+                "// The first consumer's first turn does not wait for another's.",
+                "moe::u32 parity = group == 0 ? 1 : 0;",
+            )
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
-            writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {TILES});")
+            writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
             writer.line("if (tile.expert < 0) break;")
             if pingpong:
                 writer.lines(
@@ -207,27 +215,57 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                 )
                 with writer.block("if (!mine)"):
                     writer.lines("stages.skip(stages_of(tile));", "continue;")
-            _emit_switch(writer, kernel, "0" if pingpong else "group")
+                writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
+            _emit_switch(writer, kernel)
+        if kernel.epilogue.store is EpilogueStore.TMA:
+            writer.line("if (moe::group_thread() == 0) moe::bulk_wait<0>();")
     writer.line()
 
 
-def _emit_switch(writer: Writer, kernel: GpuKernel, group: str) -> None:
+def _emit_switch(writer: Writer, kernel: GpuKernel) -> None:
     heights = kernel.schedule.heights
     if len(heights) == 1:
-        writer.line(f"run_tile<{heights[0]}>(arguments, tile, stages, {group});")
+        writer.line(f"run_tile<{heights[0]}>(arguments, tile, stages, group);")
         return
-    with writer.block("switch (tile.height)"):
+    with writer.block("switch (moe::uniform(tile.height))"):
         for height in heights:
             label = f"case {height}" if height != heights[-1] else "default"
-            call = f"run_tile<{height}>(arguments, tile, stages, {group});"
+            call = f"run_tile<{height}>(arguments, tile, stages, group);"
             writer.lines(f"{label}: {call}", "    break;")
 
 
-def emit_release(writer: Writer) -> None:
+def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
+    """``pass_turn``: the next consumer may multiply; ``stages_of``: what passes meanwhile."""
+    if kernel.schedule.cooperation is not Cooperation.PINGPONG:
+        return
+    consumers = kernel.schedule.consumers
+    writer.line("// Every stage of this consumer's tile has been full: the next one may go on.")
+    with writer.block("MOE_DEVICE void pass_turn(int group)"):
+        writer.lines(
+            f"const int next = group + 1 == {consumers} ? 0 : group + 1;",
+            "if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);",
+        )
+    writer.line()
+    writer.line("// Stages that a tile takes.")
+    with writer.block("MOE_DEVICE int stages_of(const moe::Tile& tile)"):
+        writer.line("int count = 0;")
+        for number, pipeline in enumerate(kernel.pipelines):
+            with writer.block(""):
+                kept = f"depth_blocks{number}(tile.height)"
+                emit_range(writer, kernel, pipeline.over, kept)
+                writer.line("count += stages_left;")
+        writer.line("return count;")
+    writer.line()
+
+
+def emit_release(writer: Writer, kernel: GpuKernel) -> None:
     """``release``: what was in a stage has been read by this warp."""
+    cluster = kernel.schedule.cluster_columns
     writer.line("// This warp has read what was in a stage.")
     with writer.block("MOE_DEVICE void release(int stage)"):
-        writer.line("if (moe::lane_index() == 0) moe::barrier_arrive(kEmpty + stage * 8);")
+        which = f"moe::lane_index() < {cluster}" if cluster > 1 else "moe::lane_index() == 0"
+        arrive = f"moe::arrive_at<{cluster}>(kEmpty + stage * 8, moe::lane_index());"
+        writer.line(f"if ({which}) {arrive}")
     writer.line()
 
 
@@ -245,9 +283,8 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             f"using Sums = {sums_type(kernel)};",
             "constexpr moe::u32 kPlane = Sums::kPartRows * Sums::kPitch * 4;",
             "constexpr int kPerRow = Sums::kPartColumns / kVector;",
-            "const int consumer = moe::group_index() - 1;",
-            "const moe::u32 staged = kStaging + consumer * kStagingBytes;",
-            "const int named = 1 + consumer;",
+            "const moe::u32 staged = kStaging + group * kStagingBytes;",
+            "const int named = 1 + group;",
             "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):

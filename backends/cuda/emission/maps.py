@@ -106,6 +106,8 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
     positions = row_heights(kernel, buffer) or (buffer.positions,)
     if not buffer.depth_inner:
         positions = (PANEL,)
+    elif buffer.side is Side.ROWS:
+        positions = tuple(height // kernel.schedule.cluster_columns for height in positions)
     return tuple(
         TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip)
         for extent in positions

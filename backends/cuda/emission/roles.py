@@ -14,7 +14,7 @@ from moedsl.backends.cuda.emission.maps import (
 )
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import Fill, Role, RoleName, Side
-from moedsl.ir.schedule import Persistence
+from moedsl.ir.schedule import Cooperation, Persistence
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
             writer.lines(
                 "const moe::Tile tile = walk.next();",
                 "open = tile.expert >= 0;",
-                f"moe::publish_tile(tiles, tile, {TILES});",
+                f"moe::publish_tile<Order>(tiles, tile, {TILES});",
             )
         writer.line("walk.leave();")
     writer.line()
@@ -57,7 +57,7 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
             writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;", "MOE_ROLL")
             with writer.block("for (;;)"):
-                writer.line(f"const moe::Tile tile = moe::take_tile(tiles, {TILES});")
+                writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
                 writer.line("if (tile.expert < 0) break;")
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
@@ -75,13 +75,18 @@ def _emit_fill(writer: Writer, kernel: GpuKernel, fill: Fill, number: int) -> No
 def emit_range(
     writer: Writer, kernel: GpuKernel, over: str, kept: str, constant: bool = False
 ) -> None:
-    """``range`` and ``blocks_left`` of the tile's depth, and how many of them a stage holds."""
+    """``range`` of the tile's depth and ``stages_left`` to come, of so many blocks each.
+
+    Every stage is whole: what lies behind the depth's end is zero on both sides.
+    """
     whole = "tile.count" if over == kernel.signature.ragged else extent(kernel, over)
+    name = "kKept" if constant else "kept"
     writer.lines(
+        f"const{'expr' if constant else ''} int {name} = {kept};  // blocks of depth in a stage",
         "const moe::DepthRange range =",
         f"    moe::depth_range<kStageDepth, kSplits>({whole}, tile.split);",
-        "int blocks_left = moe::ceil_div(range.last - range.first, kBlockDepth);",
-        f"constexpr int kKept = {kept};" if constant else f"const int kept = {kept};",
+        "int stages_left =",
+        f"    moe::ceil_div(range.last - range.first, {name} * kBlockDepth);",
     )
 
 
@@ -92,28 +97,29 @@ def _emit_tensor_copies(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         heights = row_heights(kernel, buffer)
         place = " + height_index(tile.height)" if len(heights) > 1 else ""
         writer.line(f"const moe::TensorMap& {name} = *(arguments.{name}{place});")
+    if kernel.schedule.cluster_columns > 1 and buffers[0].side is Side.ROWS:
+        writer.line("const int rank = moe::cluster_rank();")
     start = "tile.start + range.first" if fill.over == kernel.signature.ragged else "range.first"
     writer.lines(
         f"int depth = {start};",
-        f"const int block_bytes = {_filled(buffers)};",
+        f"const int stage_bytes = kept * ({_filled(buffers)});",
         "MOE_ROLL",
     )
-    with writer.block("for (; blocks_left > 0; blocks_left -= kept)"):
+    with writer.block("for (; stages_left > 0; --stages_left)"):
         writer.lines(
-            "const int blocks = moe::lesser(blocks_left, kept);",
             "const moe::u32 base = stages.slot * kStageBytes;",
             "const moe::u32 full = kFull + stages.slot * 8;",
             "stages.wait_empty(kEmpty);",
         )
         with writer.block("if (moe::elect())"):
-            writer.line("moe::barrier_arrive_expect(full, blocks * block_bytes);")
+            writer.line("moe::barrier_arrive_expect(full, stage_bytes);")
             writer.line("MOE_ROLL")
-            with writer.block("for (int block = 0; block < blocks; ++block)"):
+            with writer.block("for (int block = 0; block < kept; ++block)"):
                 for copy, buffer in zip(fill.body, buffers, strict=True):
                     _emit_boxes(writer, kernel, fill, copy, buffer)
         writer.lines(
             "moe::sync_warp();",
-            "depth += blocks * kBlockDepth;",
+            "depth += kept * kBlockDepth;",
             "stages.advance();",
         )
 
@@ -147,43 +153,62 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
     size = row_block_bytes(buffer) if rows else f"{block_bytes(buffer.positions, True)}"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     place += f" + block * ({size})" if rows else f" + block * {size}"
+    cluster = kernel.schedule.cluster_columns
+    shared = rows and cluster > 1
     if buffer.depth_inner:
-        _emit_box(writer, kernel, fill, copy, at, place)
+        if shared:
+            at[position] = f"{start} + rank * (tile.height / {cluster})"
+            place += f" + rank * (tile.height / {cluster} * {BLOCK_BYTES})"
+        _emit_box(writer, kernel, fill, copy, at, place, shared)
         return
     count = "tile.height" if rows else str(buffer.positions)
     at[position] = f"{start} + panel * {PANEL}"
+    first, step = ("rank", f"panel += {cluster}") if shared else ("0", "++panel")
     writer.line("MOE_ROLL")
-    with writer.block(f"for (int panel = 0; panel * {PANEL} < {count}; ++panel)"):
-        _emit_box(writer, kernel, fill, copy, at, f"{place} + panel * {PANEL * BLOCK_BYTES}")
+    with writer.block(f"for (int panel = {first}; panel * {PANEL} < {count}; {step})"):
+        panel = f"{place} + panel * {PANEL * BLOCK_BYTES}"
+        _emit_box(writer, kernel, fill, copy, at, panel, shared)
 
 
 def _emit_box(
-    writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, at: dict[str, str], place: str
+    writer: Writer,
+    kernel: GpuKernel,
+    fill: Fill,
+    copy: Copy,
+    at: dict[str, str],
+    place: str,
+    shared: bool,
 ) -> None:
+    """``shared``: to all CTAs of the cluster, each of which brings in a part."""
     clip = clip_of(kernel, fill, copy)
     box = coordinates(copy.access, at, clip, "tile.start + tile.count")
+    ranks = (1 << kernel.schedule.cluster_columns) - 1
+    load = "tensor_load_multicast" if shared else "tensor_load"
     with writer.from_source(kernel.source, copy.span):
         writer.line(
-            f"moe::tensor_load({place}, {map_name(copy)}, "
-            f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, full);"
+            f"moe::{load}({place}, {map_name(copy)}, "
+            f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, full{f', {ranks}' if shared else ''});"
         )
 
 
 def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
     """The kernel itself: barriers, plan, roles."""
     schedule = kernel.schedule
+    clustered = schedule.cluster_columns > 1
     takers = sum(kernel.role(name).warps for name in (*_PRODUCERS, RoleName.CONSUMER))
+    takers *= schedule.cluster_columns
     with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
         with writer.block("if (moe::thread_index() == 0)"):
             writer.lines(
                 f"moe::init_ring<kStages>(kFull, {fillers(kernel)}, kEmpty, {emptiers(kernel)});",
                 f"moe::init_ring<kRingSlots>(kTileFull, 1, kTileEmpty, {takers});",
+                *_init_turns(kernel),
                 "moe::fence_barrier_init();",
             )
         writer.lines(
             "moe::Plan<Order> plan;",
             build_plan(kernel),
-            "moe::sync_cta();",
+            "moe::sync_cluster();" if clustered else "moe::sync_cta();",
         )
         with writer.block("if (moe::warp_index() < 4)", "} else {"):
             writer.line(f"moe::lower_registers<{schedule.producer_registers}>();")
@@ -191,23 +216,45 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
             for role in kernel.loop.body:
                 assert isinstance(role, Role)
                 if role.name is not RoleName.CONSUMER:
-                    _emit_role(writer, role, first)
+                    _emit_role(writer, role, first, clustered)
                     first += role.warps
         writer.lines(
             f"    moe::raise_registers<{schedule.consumer_registers}>();",
-            "    consume(arguments, moe::group_index() - 1);",
+            "    const int group = moe::uniform(moe::group_index() - 1);",
+            '    moe::role("consumer", group);',
+            "    consume(arguments, group);",
             "}",
         )
+        if clustered:
+            writer.lines(
+                "// Others may still arrive at this CTA's barriers, or write to its stages.",
+                "moe::sync_warp();",
+                "moe::sync_cluster();",
+            )
 
 
-def _emit_role(writer: Writer, role: Role, first: int) -> None:
+def _init_turns(kernel: GpuKernel) -> list[str]:
+    if kernel.schedule.cooperation is not Cooperation.PINGPONG:
+        return []
+    consumers = range(kernel.schedule.consumers)
+    return [f"moe::barrier_init(kTurn + {8 * consumer}, 4);" for consumer in consumers]
+
+
+def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
+    leader = "moe::cluster_rank() == 0 && " if clustered else ""
     warps = f"moe::warp_index() == {first}"
     if role.warps > 1:
         warps = f"moe::warp_index() >= {first} && moe::warp_index() < {first + role.warps}"
-    if role.name is RoleName.SCHEDULER:
-        writer.line(f"if ({warps} && moe::lane_index() == 0) schedule_tiles(arguments, plan);")
-    else:
-        writer.line(f"if ({warps}) produce_{role.name}(arguments);")
+    with writer.block(f"if ({warps})"):
+        if role.name is RoleName.SCHEDULER:
+            writer.lines(
+                f'moe::role("{role.name}");',
+                f"if ({leader}moe::lane_index() == 0) schedule_tiles(arguments, plan);",
+            )
+        else:
+            writer.lines(
+                f'moe::role("producer of {role.name}");', f"produce_{role.name}(arguments);"
+            )
 
 
 def fillers(kernel: GpuKernel) -> int:
@@ -217,4 +264,4 @@ def fillers(kernel: GpuKernel) -> int:
 
 def emptiers(kernel: GpuKernel) -> int:
     """Arrivals that free a stage: one for each warp that multiplies what is in it."""
-    return 4 * consumers_of_tile(kernel.schedule)
+    return 4 * consumers_of_tile(kernel.schedule) * kernel.schedule.cluster_columns

@@ -130,7 +130,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     _emit_stage_part(writer, kernel, types)
     parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in sum_names(kernel))
     writer.line(
-        "// Outputs part by part through shared memory; the copy engine takes them from there."
+        "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
     writer.line("template <int kHeight>")
     with writer.block(
@@ -139,24 +139,22 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     ):
         writer.lines(
             f"using Sums = {sums_type(kernel)};",
-            "const int consumer = moe::group_index() - 1;",
             "const bool leads = moe::group_thread() == 0;",
             "const int end = tile.start + tile.row + tile.rows;"
             if kernel.signature.row_grouped
             else "const int end = tile.row + tile.rows;",
             "if (leads) moe::bulk_wait_read<0>();",
-            "moe::named_sync(1 + consumer, moe::kGroupThreads);",
+            "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
             "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             sums = ", ".join(sum_names(kernel))
             writer.lines(
-                "const moe::u32 staged = kStaging + consumer * kStagingBytes"
-                " + buffer * kStoredBytes;",
+                "const moe::u32 staged = kStaging + group * kStagingBytes + buffer * kStoredBytes;",
                 f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
                 "moe::fence_async();",
-                "moe::named_sync(1 + consumer, moe::kGroupThreads);",
+                "moe::named_sync(1 + group, moe::kGroupThreads);",
             )
             with writer.block("if (leads)"):
                 _emit_boxes(writer, kernel, stores, types)

@@ -6,6 +6,9 @@ namespace moe {
 // listens: its reports name the roles involved.
 MOE_DEVICE void role(const char*, int = -1) {}
 
+// The value of lane 0, which all lanes have: the compiler then knows that they do.
+MOE_DEVICE int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
+
 // True in one lane of the warp, whose lanes all call. Cheaper than comparing lane numbers: the
 // compiler then knows that one thread goes on.
 MOE_DEVICE bool elect() {

@@ -42,7 +42,7 @@ MOE_DEVICE int exclusive_sum_cta(int value, u32 scratch) {
 template <class Order>
 struct Plan {
     int row_tiles;  // of every expert; of k-grouped kernels only
-    int column_tiles;
+    int column_tiles;  // of a whole cluster
     int items;
     int columns;
     int rows;
@@ -106,7 +106,7 @@ struct Plan {
         rows = row_count;
         columns = column_count;
         row_tiles = Order::kRowGrouped ? 0 : ceil_div(rows, Order::kTileRows);
-        column_tiles = ceil_div(columns, Order::kTileColumns);
+        column_tiles = ceil_div(columns, Order::kTileColumns * Order::kCluster);
         for (int e = thread_index(); e <= Order::kExperts; e += Order::kThreads) {
             shared_store(Order::kStarts + e * 4, e == 0 ? 0 : global_load(offs + e - 1));
         }
@@ -196,13 +196,17 @@ struct Walk {
     int number;
 
     MOE_DEVICE Walk(const Plan<Order>& the_plan, int* the_counter)
-        : plan(the_plan), counter(the_counter), item(cta_index()), ticket(cta_index()), turn(0),
+        : plan(the_plan), counter(the_counter), item(worker()), ticket(worker()), turn(0),
           member(-1), row_tile(0), column_tile(0), split(0), number(0) {}
+
+    // Those who take items: the CTAs, or whole clusters of them.
+    static MOE_DEVICE int worker() { return cta_index() / Order::kCluster; }
+    static MOE_DEVICE int workers() { return cta_count() / Order::kCluster; }
 
     MOE_DEVICE int take_item() {
         if constexpr (Order::kPersistence == Persistence::kDynamic && Order::kAlone) {
             const int taken = ticket;
-            if (taken < plan.items) ticket = atomic_add(counter, 1) + cta_count();
+            if (taken < plan.items) ticket = atomic_add(counter, 1) + workers();
             return taken;
         }
         if constexpr (Order::kPersistence == Persistence::kDynamic && !Order::kAlone) {
@@ -212,12 +216,12 @@ struct Walk {
             const int taken = shared_load<int>(slot);
             turn ^= 1;
             if (thread_index() == 0 && taken < plan.items) {
-                ticket = atomic_add(counter, 1) + cta_count();
+                ticket = atomic_add(counter, 1) + workers();
             }
             return taken;
         }
         const int taken = item;
-        item = Order::kPersistence == Persistence::kStatic ? item + cta_count() : plan.items;
+        item = Order::kPersistence == Persistence::kStatic ? item + workers() : plan.items;
         return taken;
     }
 
@@ -273,7 +277,7 @@ struct Walk {
         tile.row = range.first;
         tile.rows = range.last - range.first;
         tile.height = Order::height(tile.rows);
-        tile.column = column_tile * Order::kTileColumns;
+        tile.column = column_tile * Order::kTileColumns * Order::kCluster;
         tile.split = split;
         tile.number = number;
         if constexpr (Order::kCountTiles) {
@@ -300,13 +304,21 @@ struct Walk {
     // Called once, after the last tile: the last CTA to leave clears the counter.
     MOE_DEVICE void leave() const {
         if constexpr (Order::kPersistence == Persistence::kDynamic) {
-            if ((Order::kAlone || thread_index() == 0) && atomic_add(counter + 1, 1) == cta_count() - 1) {
+            if ((Order::kAlone || thread_index() == 0) && atomic_add(counter + 1, 1) == workers() - 1) {
                 global_store(counter, 0);
                 global_store(counter + 1, 0);
             }
         }
     }
 };
+
+// The tile of one CTA of a cluster, whose CTAs have neighbouring columns.
+template <class Order>
+MOE_DEVICE Tile tile_of_rank(Tile tile, int rank) {
+    tile.column += rank * Order::kTileColumns;
+    tile.number = tile.number * Order::kCluster + rank;
+    return tile;
+}
 
 // The part of a depth that one tile sums, in whole stages; a tile without depth has one empty
 // stage.

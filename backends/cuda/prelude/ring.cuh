@@ -3,6 +3,23 @@
 
 namespace moe {
 
+// This CTA's number in a cluster of kCluster, 0 if it is alone.
+template <int kCluster>
+MOE_DEVICE int rank_in() {
+    if constexpr (kCluster > 1) return cluster_rank();
+    return 0;
+}
+
+// Arrives at the mbarrier of the CTA with this number.
+template <int kCluster>
+MOE_DEVICE void arrive_at(u32 barrier, int rank) {
+    if constexpr (kCluster > 1) {
+        peer_arrive(peer_address(barrier, rank));
+    } else {
+        barrier_arrive(barrier);
+    }
+}
+
 // A place in a ring, and the parity of the phase in which its slot is filled.
 template <int kSlots>
 struct Ring {
@@ -37,22 +54,43 @@ MOE_DEVICE void init_ring(u32 full, u32 fillers, u32 empty, u32 emptiers) {
 }
 
 // The next tile that the scheduler has published; a whole warp calls.
-template <int kSlots>
+template <class Order, int kSlots>
 MOE_DEVICE Tile take_tile(Ring<kSlots>& ring, u32 tiles, u32 full, u32 empty) {
-    ring.wait_full(full);
-    const Tile tile = shared_load<Tile>(tiles + ring.slot * int(sizeof(Tile)));
+    const u32 place = tiles + ring.slot * int(sizeof(Tile));
+    if constexpr (Order::kCluster > 1) {
+        barrier_wait_cluster(full + ring.slot * 8, ring.parity);
+    } else {
+        ring.wait_full(full);
+    }
+    const Tile tile = shared_load<Tile>(place);
     sync_warp();
-    if (lane_index() == 0) barrier_arrive(empty + ring.slot * 8);
+    if (lane_index() == 0) arrive_at<Order::kCluster>(empty + ring.slot * 8, 0);
     ring.advance();
-    return tile;
+    return tile_of_rank<Order>(tile, rank_in<Order::kCluster>());
 }
 
-// One thread calls.
-template <int kSlots>
+// One thread of the cluster calls; every CTA of it gets the tile.
+template <class Order, int kSlots>
 MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u32 full, u32 empty) {
+    const u32 place = tiles + ring.slot * int(sizeof(Tile));
     ring.wait_empty(empty);
-    shared_store(tiles + ring.slot * int(sizeof(Tile)), tile);
-    barrier_arrive(full + ring.slot * 8);
+    if constexpr (Order::kCluster > 1) {
+        Words part[sizeof(Tile) / sizeof(Words)];
+        part[0] = {{u32(tile.expert), u32(tile.start), u32(tile.count), u32(tile.row)}};
+        part[1] = {{u32(tile.rows), u32(tile.height), u32(tile.column), u32(tile.split)}};
+        part[2] = {{u32(tile.number), 0, 0, 0}};
+        MOE_UNROLL
+        for (int rank = 0; rank < Order::kCluster; ++rank) {
+            MOE_UNROLL
+            for (int i = 0; i < int(sizeof(Tile) / sizeof(Words)); ++i) {
+                peer_store(peer_address(place + i * int(sizeof(Words)), rank), part[i]);
+            }
+            peer_arrive_release(peer_address(full + ring.slot * 8, rank));
+        }
+    } else {
+        shared_store(place, tile);
+        barrier_arrive(full + ring.slot * 8);
+    }
     ring.advance();
 }
 

@@ -7,6 +7,11 @@ namespace moe {
 
 MOE_DEVICE void role(const char* name, int number = -1) { emu_role(name, number); }
 
+MOE_DEVICE int uniform(int value, MOE_LINE) {
+    return static_cast<int>(
+        emu_shuffle(0xffffffffu, static_cast<u32>(value), EMU_SHUFFLE_INDEX, 0, line));
+}
+
 MOE_DEVICE bool elect(MOE_LINE) { return emu_elect(0xffffffffu, line) != 0; }
 
 template <int kMatrices>

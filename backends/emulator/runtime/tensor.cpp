@@ -128,18 +128,20 @@ static void issue_load(unsigned to, unsigned bytes, unsigned barrier_at, unsigne
   }
 }
 
+// What a store takes from shared memory has been written there.
+static void expect_defined(unsigned offset, int line) {
+  const Content content = current->block->shared.contents[offset / granule_bytes];
+  if (content == Content::defined) return;
+  const bool flying = content == Content::in_flight;
+  fail_here(flying ? "in_flight" : "undefined", line,
+            text("stores byte %u of shared memory, %s", offset,
+                 flying ? "to which a copy is under way" : "which nobody has written"));
+}
+
 // A store reads shared memory and writes global memory at times of its own.
 static void issue_store(unsigned offset, unsigned bytes, int line, std::function<void()> write) {
   Thread& thread = *current;
   Block& block = *thread.block;
-  for (unsigned i = offset / granule_bytes; i < (offset + bytes) / granule_bytes; i++) {
-    const Content content = block.shared.contents[i];
-    if (content == Content::defined) continue;
-    const bool flying = content == Content::in_flight;
-    fail_here(flying ? "in_flight" : "undefined", line,
-              text("stores byte %u of shared memory, %s", i * granule_bytes,
-                   flying ? "to which a copy is under way" : "which nobody has written"));
-  }
   BulkGroups& bulk = thread.bulk;
   if (!bulk.agent) bulk.agent = new_agent(block, "a bulk store of " + describe(thread));
   bulk.line = line;
@@ -181,7 +183,12 @@ void emu_tensor_store(const void* pointer, unsigned from, const int* at, unsigne
   const EmuTensorMap map = check_map(pointer, at, rank, from, line);
   const unsigned offset = from - EMU_SHARED_BASE;
   const std::vector<Run> runs = runs_of(map, at);
-  for (const Run& run : runs) check_bulk_write(run.at, run.bytes, line);
+  for (const Run& run : runs) {
+    check_bulk_write(run.at, run.bytes, line);
+    for (unsigned i = 0; i < run.bytes; i += granule_bytes) {
+      expect_defined(swizzled(offset + run.offset + i, map.swizzle), line);
+    }
+  }
   const unsigned char* data = current->block->shared.data;
   issue_store(offset, box_bytes(map), line, [map, runs, offset, data] {
     for (const Run& run : runs) {
@@ -205,6 +212,7 @@ void emu_bulk_store(void* to, unsigned from, unsigned bytes, int line) {
   check_bulk(to, bytes, line);
   const unsigned offset = check_shared(from, bytes, bulk_alignment, line, "stores");
   check_bulk_write(to, bytes, line);
+  for (unsigned i = 0; i < bytes; i += granule_bytes) expect_defined(offset + i, line);
   const unsigned char* data = current->block->shared.data;
   issue_store(offset, bytes, line,
               [to, offset, bytes, data] { std::memcpy(to, data + offset, bytes); });

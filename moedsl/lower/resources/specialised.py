@@ -62,7 +62,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         staging_bytes=_staging_bytes(kernel, sums),
         owners=schedule.consumers,
         ring_slots=RING_SLOTS,
-        barriers=2 * (schedule.stages + RING_SLOTS),
+        barriers=2 * (schedule.stages + RING_SLOTS) + schedule.consumers,
     )
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
@@ -89,6 +89,11 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             for op in multiplies
         ),
     )
+
+
+def starting_registers(target: Target, threads: int) -> int:
+    """Registers of each of ``threads`` on an SM before roles share them: a multiple of 8."""
+    return min(target.registers_per_sm // threads, target.registers_per_thread) // 8 * 8
 
 
 def _staging_bytes(kernel: TileKernel, sums: int) -> int:
@@ -154,8 +159,13 @@ def block_bytes(positions: int, inner: bool) -> int:
 
 
 def _depth_blocks(kernel: TileKernel, op: Multiply, stage_bytes: int, height: int) -> int:
-    """Blocks of depth in a stage of a tile of ``height`` rows: low tiles take more of them."""
+    """Blocks of depth in a stage of a tile of ``height`` rows: low tiles take more of them.
+
+    Not so with split_k, whose parts are whole stages of the schedule's depth.
+    """
     least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
+    if kernel.schedule.split_k > 1:
+        return least
     room = stage_bytes // max(1, _block_bytes(kernel, op, height))
     return max(least, min(room, least * MOST_BLOCKS))
 

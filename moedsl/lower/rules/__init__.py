@@ -39,7 +39,6 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0422", hardware.cluster_needs_hardware),
     ("MOE0423", hardware.cluster_needs_specialised_path),
     ("MOE0424", hardware.registers_need_hardware),
-    ("MOE0428", hardware.registers_fit_pool),
     ("MOE0429", hardware.specialised_path_takes_kernel),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
@@ -53,6 +52,7 @@ DEMAND: tuple[tuple[str, Rule], ...] = (
     ("MOE0413", demand.warps_share_tile),
     ("MOE0417", demand.consumers_share_tile),
     ("MOE0414", demand.shared_memory_fits),
+    ("MOE0428", hardware.registers_fit_pool),
     ("MOE0415", demand.registers_fit),
 )
 """About what the schedule takes of the target."""

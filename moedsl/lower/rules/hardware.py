@@ -8,6 +8,7 @@ from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
+from moedsl.lower.resources.specialised import starting_registers
 from moedsl.lower.rules.case import Finding
 
 if TYPE_CHECKING:
@@ -106,9 +107,18 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
             )
             return
     groups = 1 + schedule.consumers
-    start = min(case.target.registers_per_sm // (128 * groups) // 8 * 8, 256)
+    start = starting_registers(case.target, 128 * groups * case.resources.blocks)
     taken = producer + schedule.consumers * consumer
-    if taken > start * groups:
+    if not producer <= start <= consumer:
+        yield Finding(
+            ("consumer_registers", "producer_registers", "consumers"),
+            f"{groups * 128} threads start with {start} registers each",
+            f"not between {producer} and {consumer}",
+            ("producers give registers away, and consumers take them",),
+            "use more consumers" if start > consumer else "use fewer consumers",
+        )
+    elif taken > start * groups:
+        most = (start * groups - producer) // schedule.consumers // 8 * 8
         yield Finding(
             ("consumer_registers", "producer_registers", "consumers"),
             f"the roles take {taken} registers for every {groups} threads",
@@ -117,7 +127,7 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
                 f"{groups} × 128 threads start with {start} registers each",
                 f"1 × {producer} + {schedule.consumers} × {consumer} = {taken}",
             ),
-            f"use consumer={(start * groups - producer) // schedule.consumers // 8 * 8} or less",
+            f"use consumer={most} or less",
         )
 
 
