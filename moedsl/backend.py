@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from moedsl.target import DEFAULT_TARGET
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -166,3 +168,9 @@ def backends() -> Mapping[str, Backend]:
     from importlib.metadata import entry_points
 
     return {entry.name: entry.load() for entry in entry_points(group="moedsl.backends")}
+
+
+def target_here() -> Target:
+    """The architecture of this machine's GPU; sm_90a where there is none."""
+    found = (backend.availability().target for backend in backends().values())
+    return next((target for target in found if target), DEFAULT_TARGET)

@@ -20,6 +20,7 @@ from moedsl.backend import (
     Executable,
     PerformanceWarning,
     backends,
+    target_here,
 )
 from moedsl.checked import check_call
 from moedsl.dispatch import applicable, pick, typical_rows
@@ -27,7 +28,6 @@ from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
 from moedsl.plan import Plan, read_marks
 from moedsl.source.diagnostic import DiagnosticError, UnavailableError
-from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -73,7 +73,7 @@ class CompiledKernel:
         debug: bool = False,
     ) -> None:
         self.kernel = kernel
-        self.target = target or _target_here()
+        self.target = target or target_here()
         self._requests = applicable(requests, self.target)
         self._fixed = schedule
         self._backend = backend
@@ -279,9 +279,3 @@ def _emitter() -> Emitter:
     backend = find_backend(DEVICE_BACKEND)
     assert isinstance(backend, Emitter)
     return backend
-
-
-def _target_here() -> Target:
-    """The architecture of this machine's GPU, else the default."""
-    found = (backend.availability().target for backend in backends().values())
-    return next((target for target in found if target), DEFAULT_TARGET)

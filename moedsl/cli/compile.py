@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moedsl.backend import Emitter, backends
+from moedsl.backend import Emitter, backends, target_here
 from moedsl.cli.given import named_target, wrong
 from moedsl.cli.options import add_file, add_kernel, add_rows_hint, add_schedule
-from moedsl.cli.program import Choice, choose, target_here
+from moedsl.cli.program import Choice, choose
 from moedsl.ir.module import Module
 from moedsl.ir.text import print_module
 from moedsl.lower.print_schedule import print_schedule

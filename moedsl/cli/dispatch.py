@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import os
 import sys
@@ -103,7 +104,7 @@ def _dispatch(words: Sequence[str]) -> int:
     name: str = chosen.command
     if name not in COMMANDS:
         top.error(f"there is no command '{name}'{_did_you_mean(name)}")
-    module = cast("Command", import_module(f"moedsl.cli.{name.replace('-', '_')}"))
+    module = _import_command(name)
     parser = argparse.ArgumentParser(
         prog=f"moedsl {name}",
         description=sentence(COMMANDS[name]),
@@ -121,6 +122,22 @@ def _dispatch(words: Sequence[str]) -> int:
     code = _guard(module, arguments, console, words)
     console.close(command=name, exit_code=code)
     return code
+
+
+def _import_command(name: str) -> Command:
+    """The module of a command.
+
+    What modules define stays, so looking for garbage among it would only take time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        module = import_module(f"moedsl.cli.{name.replace('-', '_')}")
+    finally:
+        if collecting:
+            gc.enable()
+    gc.freeze()
+    return cast("Command", module)
 
 
 def _guard(

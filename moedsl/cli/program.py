@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moedsl.backend import backends
 from moedsl.cli.given import guess, read_file, wrong
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.lower.front import load_program
 from moedsl.lower.pipeline import Options, lower_kernel
-from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     import argparse
@@ -77,12 +75,6 @@ def choose(arguments: argparse.Namespace, console: Console, target: Target) -> C
         )
     # Who names a schedule wants it whatever its bounds say.
     return Choice(kernel, (replace(request, when=()),), target)
-
-
-def target_here() -> Target:
-    """The architecture of this machine's GPU; sm_90a where there is none."""
-    found = (backend.availability().target for backend in backends().values())
-    return next((target for target in found if target), DEFAULT_TARGET)
 
 
 def choose_kernel(program: Program, name: str | None, source: Source | None = None) -> MoeKernel:

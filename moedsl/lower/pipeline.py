@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +207,8 @@ def find_passes(names: Sequence[str], passes: Sequence[Pass] = PASSES) -> list[P
 
 
 def _unknown(name: str, known: list[str]) -> Diagnostic:
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, 1)
     return Diagnostic(
         UNKNOWN_PASS,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moedsl import backend as backend_module
 from moedsl import kernel as kernel_module
 from moedsl.backend import Call
 from moedsl.dispatch import applicable, pick, typical_rows
@@ -41,7 +42,8 @@ class FakeHost(FakeDevice):
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     device = FakeDevice()
     registry = {"interp": FakeHost("interp"), "cuda": device}
-    monkeypatch.setattr(kernel_module, "backends", lambda: registry)
+    for module in (kernel_module, backend_module):
+        monkeypatch.setattr(module, "backends", lambda: registry)
     return device
 
 
