@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from moedsl.source.diagnostic import Diagnostic, DiagnosticError
 from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from moedsl.ir.tile import TileKernel
     from moedsl.lower.pipeline import Pass
     from moedsl.target import Target
+
+HOST_BACKEND = "interp"
+"""What computes with arrays in host memory, unless told otherwise."""
+
+DEVICE_BACKEND = "cuda"
+"""What computes with arrays on a GPU."""
 
 
 class PerformanceWarning(UserWarning):
@@ -168,6 +175,19 @@ def backends() -> Mapping[str, Backend]:
     from importlib.metadata import entry_points
 
     return {entry.name: entry.load() for entry in entry_points(group="moedsl.backends")}
+
+
+def find_backend(name: str) -> Backend:
+    """The backend called ``name``; DiagnosticError (MOE0611) if there is none."""
+    installed = backends()
+    if name in installed:
+        return installed[name]
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, installed, 1)
+    message = f"there is no backend '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    notes = (f"installed: {', '.join(sorted(installed)) or 'none'}",)
+    raise DiagnosticError([Diagnostic("MOE0611", message, notes=notes)])
 
 
 def target_here() -> Target:

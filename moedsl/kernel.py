@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
-    Backend,
+    DEVICE_BACKEND,
+    HOST_BACKEND,
     DeviceExecutable,
     Emitter,
     Executable,
     PerformanceWarning,
-    backends,
+    find_backend,
     target_here,
 )
 from moedsl.checked import check_call
@@ -27,7 +28,7 @@ from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
 from moedsl.plan import Plan, read_marks
-from moedsl.source.diagnostic import DiagnosticError, UnavailableError
+from moedsl.source.diagnostic import DiagnosticError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 MOST_PLANS = 4096
 """Plans kept for one kernel before they are forgotten and made anew."""
-
-HOST_BACKEND = "interp"
-DEVICE_BACKEND = "cuda"
 
 
 class CompiledKernel:
@@ -264,15 +262,6 @@ def stream_handle(stream: object) -> int:
         if isinstance(handle, int):
             return handle
     raise TypeError(f"stream must be a CUDA stream or its handle, not {stream!r}")
-
-
-def find_backend(name: str) -> Backend:
-    """The backend called ``name``; UnavailableError if it is not installed."""
-    try:
-        return backends()[name]
-    except KeyError:
-        names = ", ".join(sorted(backends())) or "none"
-        raise UnavailableError(f"there is no backend '{name}'", f"installed: {names}") from None
 
 
 def _emitter() -> Emitter:

@@ -19,6 +19,8 @@ COMMANDS = [
     ["--help"],
     ["check", str(ROOT / "examples" / "quickstart.moe")],
     ["check", str(ROOT / "examples" / "seed.moe")],
+    ["run", "--help"],
+    ["fuzz", "--help"],
 ]
 
 
