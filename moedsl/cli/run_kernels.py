@@ -45,20 +45,22 @@ def run_kernels(arguments: argparse.Namespace, console: Console) -> int:
     outputs: dict[str, Array] = {}
     documents: list[dict[str, object]] = []
     good = True
-    for choice, given, tile in zip(choices, data, tiles, strict=True):
-        check = arguments.check or _affordable_check(choice, given)
-        trial = _try(choice, given, tile, backend, check, console)
-        setting = _setting(arguments.file, choice, given, tile, why, check)
-        if documents:
-            console.write("")
-        show(console, setting, trial)
-        documents.append(document(setting, trial))
-        name = tile.signature.name
-        prefix = f"{name}." if len(choices) > 1 else ""
-        outputs |= {prefix + output: array for output, array in trial.outputs.items()}
-        good = good and trial.good
-    if arguments.save:
-        write_arrays(arguments.save, outputs)
+    try:
+        for choice, given, tile in zip(choices, data, tiles, strict=True):
+            check = arguments.check or _affordable_check(choice, given)
+            trial = _try(choice, given, tile, backend, check, console)
+            prefix = f"{tile.signature.name}." if len(choices) > 1 else ""
+            outputs |= {prefix + name: array for name, array in trial.outputs.items()}
+            good = good and trial.good
+            setting = _setting(arguments.file, choice, given, tile, why, check)
+            if documents:
+                console.write("")
+            show(console, setting, trial)
+            documents.append(document(setting, trial))
+    finally:
+        # Also where nobody reads the report, or somebody loses patience.
+        if arguments.save and outputs:
+            write_arrays(arguments.save, outputs)
     console.result(file=arguments.file, target=target.sm, backend=why, good=good, kernels=documents)
     return 0 if good else 1
 

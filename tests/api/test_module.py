@@ -152,7 +152,7 @@ def test_diagnostics_point_at_declarations() -> None:
 
 
 def test_backend_must_be_installed() -> None:
-    with pytest.raises(moedsl.DiagnosticError, match="no backend .tpu."):
+    with pytest.raises(moedsl.DiagnosticError, match="no backend 'tpu'"):
         moedsl.load(TEXT).kernel().compile(backend="tpu")
 
 
