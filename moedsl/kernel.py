@@ -78,6 +78,7 @@ class CompiledKernel:
         self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
         self._reporter = Reporter(kernel.signature, kernel.source)
         self._names = argument_names(kernel.signature)
+        self._in_order: Callable[[Any], tuple[object, ...]] = itemgetter(*self._names)
         self._single = len(kernel.signature.outputs) == 1
         self._tile_kernels: dict[tuple[str | None, int | None], TileKernel] = {}
         self._executables: dict[tuple[str, Schedule], Executable] = {}
@@ -159,16 +160,18 @@ class CompiledKernel:
         """What another program must know to launch :meth:`tile_kernel`, and what it costs."""
         return _emitter().manifest(self.tile_kernel())
 
-    def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> list[object]:
+    def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
         if not arguments and len(named) == len(self._names):
             try:
-                return [named[name] for name in self._names]
+                return self._in_order(named)
             except KeyError:
                 pass
         return arrange(self._reporter, arguments, named)
 
     def _given(self, out: object) -> list[object] | None:
-        if self._single and out is not None and not isinstance(out, dict):
+        if out is None:
+            return None
+        if self._single and not isinstance(out, dict):
             return [out]
         return outputs_given(self._reporter, out)
 

@@ -16,7 +16,7 @@ PER_THREAD_STREAM = 2
 """The default stream of the current context that belongs to the calling thread."""
 
 LEGACY: Hashable = "legacy"
-"""Identity of a context's legacy default stream, which lives as long as it and is never captured."""
+"""Identity of the legacy default stream, which lives as long as its context, never captured."""
 
 
 def identify(cuda: Any, stream: Any) -> tuple[Hashable, bool]:
