@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moedsl.arrays import ArrayView
+    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
     from moedsl.lower.pipeline import Pass
     from moedsl.target import Target
@@ -112,6 +113,18 @@ class Lowering(Protocol):
     @property
     def passes(self) -> Sequence[Pass]:
         """Its passes, in order."""
+
+
+@runtime_checkable
+class NumberKeeper(Protocol):
+    """A backend that puts numbers beside arrays on a device."""
+
+    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
+        """An array without dimensions that holds ``data``, for work on ``stream`` from now on.
+
+        ``device`` is a CUDA ordinal, ``stream`` a handle. Waits for nothing; the array lives as
+        long as the process.
+        """
 
 
 class CacheEntry(Protocol):

@@ -11,7 +11,7 @@ import warnings
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
+from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, model, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
     DEVICE_BACKEND,
@@ -28,6 +28,7 @@ from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
 from moedsl.plan import Plan, read_marks
+from moedsl.scalars import Scalars
 from moedsl.source.diagnostic import DiagnosticError
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class CompiledKernel:
 
     Arguments are the inputs, by name or in the order of their declaration, and ``offs``, i32[E],
     the cumulative ends of the experts' rows. All lie on one device: NumPy arrays, torch CPU
-    tensors on the host; torch, CuPy, JAX or other arrays with DLPack on a GPU. ``out`` is the
-    output (several: a mapping by name); without it, outputs are made by the library of the first
-    input. Fresh outputs hold zeros where the kernel accumulates or scatters, and undefined values
+    tensors on the host; torch, CuPy, JAX or other arrays with DLPack on a GPU. A scalar may also be
+    a number, which a captured graph keeps; each different one stays in the GPU's memory, so pass
+    what changes with every call as an array. ``out`` is the output (several: a mapping by name);
+    without it, outputs are made by the library of the first input that has dimensions. Fresh
+    outputs hold zeros where the kernel accumulates or scatters, and undefined values
     in rows that no expert owns. ``stream`` is a CUDA stream, by handle or any library's object;
     without it, the one on which the library of ``offs`` now works. Memory of the arguments must
     live until the stream has passed the launch.
@@ -77,6 +80,7 @@ class CompiledKernel:
         self._backend = backend
         self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
         self._reporter = Reporter(kernel.signature, kernel.source)
+        self._scalars = Scalars(self._reporter)
         self._names = argument_names(kernel.signature)
         self._in_order: Callable[[Any], tuple[object, ...]] = itemgetter(*self._names)
         self._single = len(kernel.signature.outputs) == 1
@@ -91,6 +95,8 @@ class CompiledKernel:
         inputs = self._inputs(arguments, named)
         given = self._given(out)
         handle = self._stream(stream, inputs)
+        if self._scalars:
+            inputs = self._scalars.place(inputs, handle)
         try:
             addresses, key = read_marks(inputs if given is None else [*inputs, *given], handle)
         except ArrayError:
@@ -120,6 +126,7 @@ class CompiledKernel:
         inputs = self._inputs(arguments, named)
         given = self._given(out)
         handle = self._stream(stream, inputs)
+        inputs = self._scalars.place(inputs, handle)
         checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
         self._executable(checked).prepare(checked.call)
 
@@ -205,7 +212,8 @@ class CompiledKernel:
         if key is not None and not self._debug:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            self._plans[key] = self._plan(launch, checked, library_of(inputs[0]))
+            library = library_of(model(self.kernel.signature, inputs))
+            self._plans[key] = self._plan(launch, checked, library)
         return self._result(checked.outputs)
 
     def _plan(
