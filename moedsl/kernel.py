@@ -80,7 +80,8 @@ class CompiledKernel:
         self._backend = backend
         self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
         self._reporter = Reporter(kernel.signature, kernel.source)
-        self._scalars = Scalars(self._reporter)
+        scalars = any(not tensor.dims for tensor in kernel.signature.inputs)
+        self._scalars = Scalars(self._reporter) if scalars else None
         self._names = argument_names(kernel.signature)
         self._in_order: Callable[[Any], tuple[object, ...]] = itemgetter(*self._names)
         self._single = len(kernel.signature.outputs) == 1
@@ -126,7 +127,8 @@ class CompiledKernel:
         inputs = self._inputs(arguments, named)
         given = self._given(out)
         handle = self._stream(stream, inputs)
-        inputs = self._scalars.place(inputs, handle)
+        if self._scalars:
+            inputs = self._scalars.place(inputs, handle)
         checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
         self._executable(checked).prepare(checked.call)
 

@@ -20,15 +20,12 @@ if TYPE_CHECKING:
 
 
 class Scalars:
-    """The inputs of a kernel that have no dimensions; false if there are none."""
+    """The inputs of a kernel that have no dimensions."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         inputs = enumerate(reporter.signature.inputs)
         self._tensors = {position: tensor for position, tensor in inputs if not tensor.dims}
-
-    def __bool__(self) -> bool:
-        return bool(self._tensors)
 
     def place(self, inputs: Sequence[object], stream: int | None) -> Sequence[object]:
         """``inputs``, with ``offs`` last, in which every number for a scalar is now an array.

@@ -73,6 +73,37 @@ def test_wrong_use_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) ->
     assert "usage: moedsl" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("words", "command", "text"),
+    [
+        (["--json"], None, "required: COMMAND"),
+        (["chek", "--json"], None, "did you mean 'check'?"),
+        (["check", "--json"], "check", "required: FILE"),
+        (["--json", "run", "x.moe", "--seed", "-1"], "run", "no whole number"),
+        (["explain-code", "--nonsense", "--json"], "explain-code", "--nonsense"),
+    ],
+)
+def test_wrong_use_is_a_document_too(
+    words: list[str], command: str | None, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert (document["command"], document["exit_code"]) == (command, 2)
+    (found,) = document["diagnostics"]
+    assert found["code"] == "MOE0600"
+    assert text in found["message"]
+    assert text in shown.err
+
+
+def test_behind_two_dashes_json_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "a.moe", "--", "--json"])
+    assert capsys.readouterr().out == ""
+
+
 def test_a_mistyped_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["chek", "x.moe"])

@@ -1,6 +1,10 @@
 """MOE06xx: command line, rows and files."""
 
 TEXT = """
+MOE0600 wrong use of a command
+An option or argument is unknown, missing or malformed; with `--json` the document says which.
+`moedsl COMMAND --help` lists what a command takes.
+
 MOE0601 unknown diagnostic code
 `moedsl explain-code` explains codes of the form MOE0123; `moedsl explain-code` alone lists them.
 
