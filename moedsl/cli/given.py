@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     from moedsl.target import Target
 
 
+SOURCES: list[Source] = []
+"""Every text read, for crash reports."""
+
+
 def read_file(file: str) -> Source:
     """The text of ``file``, or of standard input for ``-``."""
-    if file != "-":
-        return read_source(file)
+    source = read_source(file) if file != "-" else _read_stdin()
+    SOURCES.append(source)
+    return source
+
+
+def _read_stdin() -> Source:
     try:
         return decode("<stdin>", read_all(sys.stdin.buffer))
     except OSError as error:

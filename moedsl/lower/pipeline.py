@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 DUMP = "MOEDSL_DUMP"
 """Environment variable: a folder into which every pass's result is written."""
+
+RECENT: deque[tuple[str, Module]] = deque(maxlen=64)
+"""What passes have lately left, newest last and unverified, with their names; for crash reports."""
 
 UNKNOWN_PASS, WRONG_LEVEL, UNKNOWN_TARGET = "MOE0706", "MOE0707", "MOE0708"
 
@@ -183,6 +187,7 @@ def run_passes(
     """
     steps = find_passes(names, passes)
     observers = [one for one in (observer, _environment_observer()) if one is not None]
+    RECENT.append(("input", module))
     verify_module(module, "input")
     for watch in observers:
         watch(0, "input", module)
@@ -191,6 +196,7 @@ def run_passes(
             raise DiagnosticError([_wrong_level(step, module, passes)])
         kernels = tuple(step.run(kernel, options) for kernel in module.kernels)
         module = replace(module, level=step.makes, kernels=kernels)
+        RECENT.append((step.name, module))
         verify_module(module, step.name)
         for watch in observers:
             watch(number, step.name, module)
