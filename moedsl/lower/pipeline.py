@@ -42,7 +42,7 @@ DUMP = "MOEDSL_DUMP"
 RECENT: deque[tuple[str, Module]] = deque(maxlen=64)
 """What passes have lately left, newest last and unverified, with their names; for crash reports."""
 
-UNKNOWN_PASS, WRONG_LEVEL, UNKNOWN_TARGET = "MOE0706", "MOE0707", "MOE0708"
+UNKNOWN_PASS, WRONG_LEVEL = "MOE0706", "MOE0707"
 
 
 @dataclass(frozen=True)
@@ -84,34 +84,20 @@ def _choose(kernel: MoeKernel, options: Options) -> ScheduledKernel:
 
 
 def _check(kernel: ScheduledKernel, options: Options) -> ScheduledKernel:
-    name = kernel.signature.name
-    found = check_schedule(
-        kernel.kernel,
-        kernel.schedule,
-        options.requests.get(name),
-        _target(kernel),
-        options.others.get(name, ()),
-    )
+    name, target = kernel.signature.name, TARGETS[kernel.target]
+    request, others = options.requests.get(name), options.others.get(name, ())
+    found = check_schedule(kernel.kernel, kernel.schedule, request, target, others)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in found):
         raise DiagnosticError(found)
-    if request := options.requests.get(name):
-        found += find_waste(kernel.kernel, kernel.schedule, request, _target(kernel), options.rows)
+    if request:
+        found += find_waste(kernel.kernel, kernel.schedule, request, target, options.rows)
     for diagnostic in found:
         options.report(diagnostic)
     return kernel
 
 
 def _build(kernel: ScheduledKernel, _: Options) -> TileKernel:
-    return build_tile(kernel.kernel, kernel.schedule, _target(kernel))
-
-
-def _target(kernel: ScheduledKernel) -> Target:
-    """The target of a kernel, which IR text may have got wrong."""
-    if kernel.target not in TARGETS:
-        message = f"kernel {kernel.signature.name} is for {kernel.target}, which is no target"
-        notes = (f"the targets are {', '.join(TARGETS)}",)
-        raise DiagnosticError([Diagnostic(UNKNOWN_TARGET, message, notes=notes)])
-    return TARGETS[kernel.target]
+    return build_tile(kernel.kernel, kernel.schedule, TARGETS[kernel.target])
 
 
 PASSES = (
