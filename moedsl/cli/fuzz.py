@@ -68,6 +68,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             seed=start,
             progress=advance,
             corpus=arguments.corpus or _corpus_folder(),
+            report=lambda warning: console.report([warning]),
         )
     return _report(arguments, console, report)
 

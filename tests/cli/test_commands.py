@@ -494,6 +494,14 @@ def test_fuzz_reports_a_reproduction(
     assert main(["fuzz", QUICKSTART, "--replay", failure["entry"], "--backend", "interp"]) == 0
 
 
+def test_fuzz_says_which_entries_it_cannot_read(capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"case": {"kernel": 3}}')
+    words = ["fuzz", QUICKSTART, "--backend", "interp", "--cases", "1", "--seed", "1"]
+    assert main([*words, "--corpus", str(tmp_path)]) == 0
+    shown = capsys.readouterr().err
+    assert f"warning: cannot read a case from '{tmp_path}/old.json' [MOE0625]" in shown
+
+
 # ---- cache, doctor, explain-code
 
 
