@@ -142,7 +142,7 @@ def _converted(arrays: Mapping[str, Array], kernel: MoeKernel) -> dict[str, Arra
     """
     types = {tensor.name: NUMPY_TYPES[tensor.dtype] for tensor in kernel.signature.tensors}
     found = {}
-    for name in arrays.keys() & types.keys():
+    for name in (name for name in arrays if name in types):
         array, dtype = arrays[name], types[name]
         raw = array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize
         try:
