@@ -64,6 +64,13 @@ def argument_names(signature: Signature) -> tuple[str, ...]:
     return (*(tensor.name for tensor in signature.inputs), OFFSETS)
 
 
+def model(signature: Signature, inputs: Sequence[object]) -> object:
+    """The array whose library makes the outputs: the first of ``inputs`` that has dimensions."""
+    return next(
+        array for tensor, array in zip(signature.inputs, inputs, strict=False) if tensor.dims
+    )
+
+
 def arrange(
     reporter: Reporter, positional: Sequence[object], named: Mapping[str, object]
 ) -> list[object]:

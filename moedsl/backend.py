@@ -6,14 +6,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from moedsl.source.diagnostic import Diagnostic, DiagnosticError
+from moedsl.target import DEFAULT_TARGET
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from moedsl.arrays import ArrayView
+    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
     from moedsl.lower.pipeline import Pass
     from moedsl.target import Target
+
+HOST_BACKEND = "interp"
+"""What computes with arrays in host memory, unless told otherwise."""
+
+DEVICE_BACKEND = "cuda"
+"""What computes with arrays on a GPU."""
 
 
 class PerformanceWarning(UserWarning):
@@ -105,6 +115,18 @@ class Lowering(Protocol):
         """Its passes, in order."""
 
 
+@runtime_checkable
+class NumberKeeper(Protocol):
+    """A backend that puts numbers beside arrays on a device."""
+
+    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
+        """An array without dimensions that holds ``data``, for work on ``stream`` from now on.
+
+        ``device`` is a CUDA ordinal, ``stream`` a handle. Waits for nothing; the array lives as
+        long as the process.
+        """
+
+
 class CacheEntry(Protocol):
     """One compiled kernel: ``bytes`` is its size, ``made`` seconds since the epoch."""
 
@@ -166,3 +188,22 @@ def backends() -> Mapping[str, Backend]:
     from importlib.metadata import entry_points
 
     return {entry.name: entry.load() for entry in entry_points(group="moedsl.backends")}
+
+
+def find_backend(name: str) -> Backend:
+    """The backend called ``name``; DiagnosticError (MOE0611) if there is none."""
+    installed = backends()
+    if name in installed:
+        return installed[name]
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, installed, 1)
+    message = f"there is no backend '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    notes = (f"installed: {', '.join(sorted(installed)) or 'none'}",)
+    raise DiagnosticError([Diagnostic("MOE0611", message, notes=notes)])
+
+
+def target_here() -> Target:
+    """The architecture of this machine's GPU; sm_90a where there is none."""
+    found = (backend.availability().target for backend in backends().values())
+    return next((target for target in found if target), DEFAULT_TARGET)

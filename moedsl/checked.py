@@ -13,6 +13,7 @@ from moedsl.arguments import (
     check_offsets,
     check_outputs,
     check_placement,
+    model,
     unknown_extents,
     view_argument,
 )
@@ -65,7 +66,7 @@ def check_call(
     _raise_any(check_placement(reporter, views))
     makers: tuple[Callable[[], Any], ...] = ()
     if outputs is None:
-        makers = _makers(reporter, kernel, inputs[0], sizes)
+        makers = _makers(reporter, kernel, model(kernel.signature, inputs), sizes)
         outputs = [make() for make in makers]
         made = zip(kernel.signature.outputs, outputs, strict=True)
         tensors |= {t.name: library_of(array).view(array, stream) for t, array in made}

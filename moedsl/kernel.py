@@ -11,23 +11,25 @@ import warnings
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, outputs_given
+from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, model, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
-    Backend,
+    DEVICE_BACKEND,
+    HOST_BACKEND,
     DeviceExecutable,
     Emitter,
     Executable,
     PerformanceWarning,
-    backends,
+    find_backend,
+    target_here,
 )
 from moedsl.checked import check_call
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
 from moedsl.plan import Plan, read_marks
-from moedsl.source.diagnostic import DiagnosticError, UnavailableError
-from moedsl.target import DEFAULT_TARGET
+from moedsl.scalars import Scalars
+from moedsl.source.diagnostic import DiagnosticError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -42,18 +44,17 @@ if TYPE_CHECKING:
 MOST_PLANS = 4096
 """Plans kept for one kernel before they are forgotten and made anew."""
 
-HOST_BACKEND = "interp"
-DEVICE_BACKEND = "cuda"
-
 
 class CompiledKernel:
     """A kernel for one target. Safe to call from several threads and on several streams.
 
     Arguments are the inputs, by name or in the order of their declaration, and ``offs``, i32[E],
     the cumulative ends of the experts' rows. All lie on one device: NumPy arrays, torch CPU
-    tensors on the host; torch, CuPy, JAX or other arrays with DLPack on a GPU. ``out`` is the
-    output (several: a mapping by name); without it, outputs are made by the library of the first
-    input. Fresh outputs hold zeros where the kernel accumulates or scatters, and undefined values
+    tensors on the host; torch, CuPy, JAX or other arrays with DLPack on a GPU. A scalar may also be
+    a number, which a captured graph keeps; each different one stays in the GPU's memory, so pass
+    what changes with every call as an array. ``out`` is the output (several: a mapping by name);
+    without it, outputs are made by the library of the first input that has dimensions. Fresh
+    outputs hold zeros where the kernel accumulates or scatters, and undefined values
     in rows that no expert owns. ``stream`` is a CUDA stream, by handle or any library's object;
     without it, the one on which the library of ``offs`` now works. Memory of the arguments must
     live until the stream has passed the launch.
@@ -73,13 +74,16 @@ class CompiledKernel:
         debug: bool = False,
     ) -> None:
         self.kernel = kernel
-        self.target = target or _target_here()
+        self.target = target or target_here()
         self._requests = applicable(requests, self.target)
         self._fixed = schedule
         self._backend = backend
         self._debug = debug or os.environ.get("MOEDSL_DEBUG", "0") not in ("", "0")
         self._reporter = Reporter(kernel.signature, kernel.source)
+        scalars = any(not tensor.dims for tensor in kernel.signature.inputs)
+        self._scalars = Scalars(self._reporter) if scalars else None
         self._names = argument_names(kernel.signature)
+        self._in_order: Callable[[Any], tuple[object, ...]] = itemgetter(*self._names)
         self._single = len(kernel.signature.outputs) == 1
         self._tile_kernels: dict[tuple[str | None, int | None], TileKernel] = {}
         self._executables: dict[tuple[str, Schedule], Executable] = {}
@@ -92,6 +96,8 @@ class CompiledKernel:
         inputs = self._inputs(arguments, named)
         given = self._given(out)
         handle = self._stream(stream, inputs)
+        if self._scalars:
+            inputs = self._scalars.place(inputs, handle)
         try:
             addresses, key = read_marks(inputs if given is None else [*inputs, *given], handle)
         except ArrayError:
@@ -121,6 +127,8 @@ class CompiledKernel:
         inputs = self._inputs(arguments, named)
         given = self._given(out)
         handle = self._stream(stream, inputs)
+        if self._scalars:
+            inputs = self._scalars.place(inputs, handle)
         checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
         self._executable(checked).prepare(checked.call)
 
@@ -161,16 +169,18 @@ class CompiledKernel:
         """What another program must know to launch :meth:`tile_kernel`, and what it costs."""
         return _emitter().manifest(self.tile_kernel())
 
-    def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> list[object]:
+    def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
         if not arguments and len(named) == len(self._names):
             try:
-                return [named[name] for name in self._names]
+                return self._in_order(named)
             except KeyError:
                 pass
         return arrange(self._reporter, arguments, named)
 
     def _given(self, out: object) -> list[object] | None:
-        if self._single and out is not None and not isinstance(out, dict):
+        if out is None:
+            return None
+        if self._single and not isinstance(out, dict):
             return [out]
         return outputs_given(self._reporter, out)
 
@@ -204,7 +214,8 @@ class CompiledKernel:
         if key is not None and not self._debug:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            self._plans[key] = self._plan(launch, checked, library_of(inputs[0]))
+            library = library_of(model(self.kernel.signature, inputs))
+            self._plans[key] = self._plan(launch, checked, library)
         return self._result(checked.outputs)
 
     def _plan(
@@ -266,22 +277,7 @@ def stream_handle(stream: object) -> int:
     raise TypeError(f"stream must be a CUDA stream or its handle, not {stream!r}")
 
 
-def find_backend(name: str) -> Backend:
-    """The backend called ``name``; UnavailableError if it is not installed."""
-    try:
-        return backends()[name]
-    except KeyError:
-        names = ", ".join(sorted(backends())) or "none"
-        raise UnavailableError(f"there is no backend '{name}'", f"installed: {names}") from None
-
-
 def _emitter() -> Emitter:
     backend = find_backend(DEVICE_BACKEND)
     assert isinstance(backend, Emitter)
     return backend
-
-
-def _target_here() -> Target:
-    """The architecture of this machine's GPU, else the default."""
-    found = (backend.availability().target for backend in backends().values())
-    return next((target for target in found if target), DEFAULT_TARGET)

@@ -68,6 +68,8 @@ def library_of(array: object) -> Library:
 
 
 def _library(kind: type) -> Library:
+    if kind is ArrayView:
+        return _Views()
     for base in kind.__mro__:
         match base.__module__.partition(".")[0], base.__name__:
             case "numpy", "ndarray" | "generic":
@@ -115,6 +117,30 @@ def host_view(array: np.ndarray[Any, Any], *, writable: bool | None = None) -> A
         owner=array,
         writable=array.flags.writeable if writable is None else writable,
     )
+
+
+class _Views:
+    """Memory that moedsl itself has put somewhere."""
+
+    def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
+        return _mark(array)
+
+    def address(self, array: Any) -> int:
+        raise AssertionError("it makes no arrays")
+
+    def view(self, array: ArrayView, stream: int | None) -> ArrayView:
+        return array
+
+    def maker(
+        self, like: Any, shape: tuple[int, ...], dtype: DType, *, zero: bool
+    ) -> Callable[[], Any]:
+        raise AssertionError("it makes no arrays")
+
+    def stream(self, array: Any) -> int | None:
+        return None
+
+    def fetch(self, array: Any) -> np.ndarray[Any, Any]:
+        raise AssertionError("it holds no offs and no map")
 
 
 class _Numpy:

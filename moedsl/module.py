@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moedsl.backend import find_backend
 from moedsl.ir.schedule import Schedule
-from moedsl.kernel import CompiledKernel, find_backend
+from moedsl.kernel import CompiledKernel
 from moedsl.lower.front import load_program
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
 from moedsl.source.read import read_source
@@ -113,8 +114,8 @@ class Kernel:
         which waits for it. Machine code is made when it is first needed.
 
         Raises DiagnosticError: MOE0604 no such schedule, MOE0605 no such target, MOE0606 a
-        schedule for another target, and what is wrong with the text or illegal about the
-        schedule; UnavailableError if there is no such backend.
+        schedule for another target, MOE0611 no such backend, and what is wrong with the text or
+        illegal about the schedule.
         """
         if backend is not None:
             find_backend(backend)

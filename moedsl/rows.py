@@ -29,6 +29,7 @@ MOST_ROWS = 2**31 - 1
 _HELP = (
     "give rows as '12,0,7', as 'even:N', 'uniform:N', 'zipf:N:S' or 'onehot:N', or a file with them"
 )
+_LONELY_COMMA = re.compile(r"^\s*,|,(?=\s*(?:,|$))")
 
 
 def offs_from_rows(rows: Sequence[int]) -> list[int]:
@@ -65,12 +66,14 @@ class _Words:
 
     def numbers(self, text: str, start: int | None) -> list[int]:
         """Numbers between commas or blanks. ``start`` is where ``text`` stands in the source."""
-        rows = []
-        for match in re.finditer(r"[^\s,]+", text):
-            word = match[0]
-            span = None if start is None else Span(start + match.start(), start + match.end())
-            rows.append(self.count(word, span))
-        return rows
+
+        def place(found: re.Match[str]) -> Span | None:
+            return None if start is None else Span(start + found.start(), start + found.end())
+
+        if lonely := _LONELY_COMMA.search(text):
+            message = "a number is missing beside a comma"
+            self.fail("MOE0621", message, place(lonely), "expected one")
+        return [self.count(match[0], place(match)) for match in re.finditer(r"[^\s,]+", text)]
 
     def count(self, word: str, span: Span | None) -> int:
         """A number of rows."""

@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("moedsl.source",),
+    ("moedsl.source", "moedsl.target"),
     ("moedsl.ir",),
-    ("moedsl.arrays", "moedsl.target", "moedsl.work"),
+    ("moedsl.arrays", "moedsl.work"),
     ("moedsl.lower",),
     ("moedsl.backend",),
     ("moedsl",),

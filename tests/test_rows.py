@@ -86,6 +86,11 @@ def test_files(tmp_path: Path, content: str, suffix: str) -> None:
     [
         ("1,2", "MOE0622", "1,2"),
         ("1,-2,3", "MOE0621", "-2"),
+        ("1,,2", "MOE0621", ","),
+        (",1,2,3", "MOE0621", ","),
+        ("1,2,3,", "MOE0621", ","),
+        ("1, 2, ,3", "MOE0621", ","),
+        (",", "MOE0621", ","),
         ("uniform:x", "MOE0621", "x"),
         ("uniform:-5", "MOE0621", "-5"),
         ("uniform:5:6", "MOE0623", "uniform:5:6"),
@@ -113,6 +118,8 @@ def test_errors(text: str, code: str, marked: str) -> None:
     ("content", "suffix", "code"),
     [
         ("[1, 2.5, 3]", "", "MOE0621"),
+        ("1,,2,3", "", "MOE0621"),
+        ("1,2,3,\n", "", "MOE0621"),
         ("[1, -2, 3]", "", "MOE0621"),
         ("[1, true, 3]", "", "MOE0621"),
         ("[1, 2]", "", "MOE0622"),

@@ -21,6 +21,7 @@ from moedsl.backends.cuda.abi import (
     WorkspacePointer,
 )
 from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
+from moedsl.backends.cuda.streams import LEGACY_STREAM, PER_THREAD_STREAM
 from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
 from moedsl.backends.cuda.workspace import Workspaces
 from moedsl.work import ceil_div
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.nvrtc import Binary
     from moedsl.backends.cuda.workspace import Scratch
     from moedsl.ir.moe import Signature
-
-SPECIAL_STREAMS = 2
-"""Stream handles up to this one mean a default stream of whichever context is current."""
 
 _BLOCK_ALIGNMENT = 256
 _MOST_ENCODED = 64
@@ -189,11 +187,12 @@ class BoundLaunch:
         self._parameters_address = ctypes.addressof(self._parameters)
         self._driver = driver()
         self._launch = self._launcher()
-        self._streams: dict[int, Any] = {}
+        self._streams: dict[int, Any] = {0: self._driver.CUstream(LEGACY_STREAM)}
         self._written: Scratch | None = None
+        self._legacy: Scratch | None = None
         self._no_context = self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT
         # With one GPU, a thread's context can only be missing, which the launch itself tells.
-        self._anywhere = gpu_count() == 1 and not self._workspace
+        self._alone = gpu_count() == 1
 
     def _mapped(self, varying: Varying, call: Call) -> list[MappedTensor]:
         """The tensors whose maps launches have to write; those of empty ones are written here."""
@@ -229,7 +228,7 @@ class BoundLaunch:
         """Have the workspace for launches on ``stream`` ready."""
         if self._workspace and self._blocks:
             with current(self._resident.device), self._resident.lock:
-                self._scratch(self._driver.CUstream(stream))
+                self._bring_scratch(stream, self._driver.CUstream(stream))
 
     def __call__(self, pointers: Sequence[int], stream: int) -> None:
         """Launch on the stream with this handle: addresses of the signature's tensors, then offs.
@@ -238,7 +237,12 @@ class BoundLaunch:
         """
         if not self._blocks:
             return
-        if stream > SPECIAL_STREAMS or self._anywhere or is_current(self._resident.device):
+        # A default stream is that of whichever context is current.
+        if (
+            stream > PER_THREAD_STREAM
+            or (self._alone and stream < PER_THREAD_STREAM)
+            or is_current(self._resident.device)
+        ):
             status = self._submit(pointers, stream)
             if not status:
                 return
@@ -260,13 +264,18 @@ class BoundLaunch:
                 if mapped.address != pointers[mapped.number]:
                     mapped.move(self._arguments, pointers[mapped.number])
             if self._workspace:
-                self._scratch(handle)
+                self._bring_scratch(stream, handle)
             (status,) = self._launch(handle, self._parameters_address, 0)
         return status
 
-    def _scratch(self, stream: Any) -> None:
-        layout = self._layout
-        scratch = self._resident.workspaces.at(stream, layout.zeroed_bytes, layout.free_bytes)
+    def _bring_scratch(self, stream: int, handle: Any) -> None:
+        """Write the addresses of the stream's scratch, where they are not written yet."""
+        workspaces, layout = self._resident.workspaces, self._layout
+        if stream > LEGACY_STREAM:
+            scratch = workspaces.at(handle, layout.zeroed_bytes, layout.free_bytes)
+        else:
+            scratch = self._legacy or workspaces.at_legacy(layout.zeroed_bytes, layout.free_bytes)
+            self._legacy = scratch
         if scratch is self._written:
             return
         self._written = scratch

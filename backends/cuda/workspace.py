@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moedsl.backends.cuda.driver import check, current, driver
+from moedsl.backends.cuda.streams import LEGACY, identify
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -41,12 +42,14 @@ _NOTHING = Scratch()
 
 
 class Workspaces:
-    """The scratch memory of one kernel on one device. Its user holds a lock around ``at``."""
+    """The scratch memory of one kernel on one device. Its user holds a lock around its methods.
+
+    Scratch once given for a stream stays good for that stream, also where it was outgrown.
+    """
 
     def __init__(self, device: Gpu) -> None:
         self._device = device
         self._driver: Any = driver()
-        self._not_recording = self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
         self._blocks: dict[Hashable, Scratch] = {}
         self._owned: list[int] = []
         finalizer = weakref.finalize(self, _release, self._driver, device, self._owned)
@@ -54,22 +57,18 @@ class Workspaces:
 
     def at(self, stream: Any, zeroed_bytes: int, free_bytes: int) -> Scratch:
         """Scratch of at least these sizes for a launch on a ``CUstream`` of the current device."""
-        key: Hashable
-        # `check` would take as long as the calls: every launch comes through here.
-        failed, recording = self._driver.cuStreamIsCapturing(stream)
-        captured = recording != self._not_recording
-        if captured and not failed:
-            _, _, capture, *_ = self._driver.cuStreamGetCaptureInfo(stream)
-            key = int(stream), int(capture)
-        elif not failed:
-            # A handle may be reused, or (per-thread default) mean another stream in each thread.
-            failed, key = self._driver.cuStreamGetId(stream)
-        if failed:
-            check((failed,))
+        key, captured = identify(self._driver, stream)
+        return self._find(key, zeroed_bytes, free_bytes, owned=not captured)
+
+    def at_legacy(self, zeroed_bytes: int, free_bytes: int) -> Scratch:
+        """The same for launches on the device's legacy default stream, now and later."""
+        return self._find(LEGACY, zeroed_bytes, free_bytes, owned=True)
+
+    def _find(self, key: Hashable, zeroed_bytes: int, free_bytes: int, *, owned: bool) -> Scratch:
         found = self._blocks.get(key, _NOTHING)
         if found.holds(zeroed_bytes, free_bytes):
             return found
-        return self._grow(key, found, (zeroed_bytes, free_bytes), owned=not captured)
+        return self._grow(key, found, (zeroed_bytes, free_bytes), owned=owned)
 
     def _grow(self, key: Hashable, old: Scratch, need: tuple[int, int], *, owned: bool) -> Scratch:
         """Blocks outgrown stay allocated (earlier launches use them), so sizes double."""
@@ -78,7 +77,7 @@ class Workspaces:
             for have, asked in zip((old.zeroed_bytes, old.free_bytes), need, strict=True)
         )
         zeroed, free = old.zeroed, old.free
-        with current(self._device), _allocating(self._driver):
+        with current(self._device), allocating(self._driver):
             if zeroed_bytes > old.zeroed_bytes:
                 zeroed = self._allocate(zeroed_bytes, owned=owned)
                 _clear(zeroed, zeroed_bytes)
@@ -98,14 +97,14 @@ def _release(cuda: Any, device: Gpu, addresses: list[int]) -> None:
     if not addresses:
         return
     check(cuda.cuCtxPushCurrent(device.context))
-    with _allocating(cuda):
+    with allocating(cuda):
         for address in addresses:
             check(cuda.cuMemFree(address))
     check(cuda.cuCtxPopCurrent())
 
 
 @contextmanager
-def _allocating(cuda: Any) -> Iterator[None]:
+def allocating(cuda: Any) -> Iterator[None]:
     """Allow this thread to allocate while it, or another one, captures a graph."""
     relaxed = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     before = check(cuda.cuThreadExchangeStreamCaptureMode(relaxed))

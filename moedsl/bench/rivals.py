@@ -184,7 +184,7 @@ def worst_error(operands: Operands, result: Any) -> float:
     """Largest error over its allowance; a result is accepted if this is at most 1.
 
     The allowance of an element is half a unit in the last place of bf16 of the float64 result
-    plus 8·√k·2⁻²³·S with S = |x|·|w| (the statistical test for tensor cores). NaN counts as inf.
+    plus 8·√k·2⁻²⁴·S with S = |x|·|w| (the statistical test of `moedsl run`). NaN counts as inf.
     """
     import torch
 
@@ -197,7 +197,7 @@ def worst_error(operands: Operands, result: Any) -> float:
         x, w = operands.x[part].double(), operands.w[expert].double()
         exact = x @ w.T
         spread = x.abs_() @ w.abs_().T
-        error = 8 * operands.case.k**0.5 * 2.0**-23 * spread
+        error = 8 * operands.case.k**0.5 * 2.0**-24 * spread
         # bf16 has 8 significant bits: half a unit in the last place is at most 2^-8 of the value.
         allowed = error + (exact.abs() + error) * 2.0**-8
         ratio = (result[part].double() - exact).abs() / allowed

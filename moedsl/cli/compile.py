@@ -1,16 +1,17 @@
-"""``moedsl compile``: a kernel at any level, from syntax tree to machine code."""
+"""``moedsl compile``: kernels at any level, from syntax tree to machine code."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moedsl.backend import Emitter, backends
+from moedsl.backend import Emitter, backends, target_here
 from moedsl.cli.given import named_target, wrong
 from moedsl.cli.options import add_file, add_kernel, add_rows_hint, add_schedule
-from moedsl.cli.program import Choice, choose, target_here
+from moedsl.cli.program import Choice, choose
 from moedsl.ir.module import Module
 from moedsl.ir.text import print_module
 from moedsl.lower.print_schedule import print_schedule
@@ -18,7 +19,7 @@ from moedsl.source.diagnostic import UnavailableError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from moedsl.cli.console import Console
     from moedsl.ir.tile import TileKernel
@@ -31,7 +32,7 @@ MANIFEST = "manifest.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which kernel, with which schedule, what to emit and where to."""
+    """Which kernels, with which schedule, what to emit and where to."""
     add_file(parser)
     add_kernel(parser)
     add_schedule(parser)
@@ -58,24 +59,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print or write the artefacts."""
+    """Print or write the artefacts of every chosen kernel."""
     target = named_target(arguments.target) or target_here()
-    choice = choose(arguments, console, target)
-    tile = choice.lower(arguments.rows, lambda warning: console.report([warning]))
-    schedule = print_schedule(tile)
-    console.result(kernel=tile.signature.name, target=tile.target, schedule=schedule)
+    choices = choose(arguments, console, target)
+    levels = list(dict.fromkeys(arguments.emit))
+    if not levels and not arguments.print_schedule:
+        levels = ["cuda"]
+    made = []
+    for choice in choices:
+        tile = choice.lower(arguments.rows, lambda warning: console.report([warning]))
+        artefacts = {level: _emit(choice, tile, level) for level in levels}
+        made.append(Made(tile, print_schedule(tile), artefacts))
     if arguments.print_schedule:
-        console.write(schedule)
-        if not arguments.emit:
-            return 0
-    made = {level: _emit(choice, tile, level) for level in arguments.emit or ["cuda"]}
-    if arguments.output:
-        _write(arguments.output, made, tile, schedule, console)
-    elif console.as_json:
-        console.result(artefacts={level: _plain(data) for level, data in made.items()})
-    else:
+        for one in made:
+            console.write(one.schedule)
+    documents = [one.document for one in made]
+    if levels and arguments.output:
+        documents = _write(arguments.output, made, console)
+    elif levels and console.as_json:
+        for document, one in zip(documents, made, strict=True):
+            document["artefacts"] = {name: _plain(data) for name, data in one.artefacts.items()}
+    elif levels:
         _print(made)
+    console.result(target=target.sm, kernels=documents)
     return 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made of one kernel: ``artefacts`` by level."""
+
+    tile: TileKernel
+    schedule: str
+    artefacts: Mapping[str, str | bytes]
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self.tile.signature.name
+
+    @property
+    def document(self) -> dict[str, object]:
+        """Its entry for ``--json``."""
+        return {"kernel": self.name, "schedule": self.schedule}
 
 
 def _emit(choice: Choice, tile: TileKernel, level: str) -> str | bytes:
@@ -104,10 +130,14 @@ def _plain(data: str | bytes) -> str:
     return data if isinstance(data, str) else data.hex()
 
 
-def _print(made: Mapping[str, str | bytes]) -> None:
-    if len(made) > 1:
-        raise wrong("MOE0610", "several artefacts need a folder", help="name one with -o")
-    (data,) = made.values()
+def _print(made: Sequence[Made]) -> None:
+    # The syntax tree is the file's, whatever the kernel.
+    artefacts = list(dict.fromkeys(data for one in made for data in one.artefacts.values()))
+    if len(artefacts) > 1:
+        several = len(made) > 1
+        help = "name one with -o" + (", or choose a kernel with --kernel" if several else "")
+        raise wrong("MOE0610", "several artefacts need a folder", help=help)
+    (data,) = artefacts
     if isinstance(data, str):
         sys.stdout.write(data if data.endswith("\n") else data + "\n")
     elif sys.stdout.isatty():
@@ -118,36 +148,37 @@ def _print(made: Mapping[str, str | bytes]) -> None:
         sys.stdout.buffer.write(data)
 
 
-def _write(
-    output: str,
-    made: Mapping[str, str | bytes],
-    tile: TileKernel,
-    schedule: str,
-    console: Console,
-) -> None:
+def _write(output: str, made: Sequence[Made], console: Console) -> list[dict[str, object]]:
+    """Write the artefacts and the manifest; each kernel's document."""
     path = Path(output)
-    folder = path if path.is_dir() or output.endswith("/") or len(made) > 1 else path.parent
-    files: dict[str, str] = {}
+    several = sum(len(one.artefacts) for one in made) > 1
+    folder = path if path.is_dir() or output.endswith("/") or several else path.parent
+    manifest = folder / MANIFEST
+    documents: list[dict[str, object]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for level, data in made.items():
-            suffix = FRONT.get(level) or _emitter(level).artefacts[level]
-            file = folder / (tile.signature.name + suffix) if folder == path else path
-            file.write_bytes(data.encode() if isinstance(data, str) else data)
-            files[level] = str(file)
-        manifest = {**_manifest(made, tile), "schedule": schedule, "artefacts": files}
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n")
+        for one in made:
+            files: dict[str, str] = {}
+            for level, data in one.artefacts.items():
+                suffix = FRONT.get(level) or _emitter(level).artefacts[level]
+                file = folder / (one.name + suffix) if folder == path else path
+                file.write_bytes(data.encode() if isinstance(data, str) else data)
+                files[level] = str(file)
+                console.write(str(file))
+            documents.append({**_manifest(one), "schedule": one.schedule, "artefacts": files})
+        text = json.dumps({"kernels": documents}, indent=2, default=str)
+        manifest.write_text(text + "\n")
     except OSError as error:
         message = f"cannot write '{error.filename or output}': {error.strerror}"
         raise wrong("MOE0609", message) from error
-    for file_name in (*files.values(), str(folder / MANIFEST)):
-        console.write(file_name)
-    console.result(files=files, manifest=manifest)
+    console.write(str(manifest))
+    console.result(manifest=str(manifest))
+    return documents
 
 
-def _manifest(made: Mapping[str, str | bytes], tile: TileKernel) -> Mapping[str, object]:
+def _manifest(one: Made) -> Mapping[str, object]:
     """What the backend says of the kernel, if anything of it was made."""
-    for level in made:
+    for level in one.artefacts:
         if level not in FRONT:
-            return _emitter(level).manifest(tile)
-    return {"kernel": tile.signature.name, "arch": tile.target}
+            return _emitter(level).manifest(one.tile)
+    return {"kernel": one.name, "arch": one.tile.target}

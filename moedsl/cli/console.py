@@ -117,8 +117,8 @@ class Console:
         self.result(internal_error={"message": repr(error), "archive": str(archive)})
         self.note(
             f"moedsl: internal error: {type(error).__name__}: {error}\n"
-            f"  This is a defect of moedsl. The input, the command line, versions and the traceback"
-            f"\n  are in {archive}; please attach it to a report."
+            f"  This is a defect of moedsl. The input, the command line, the IR, versions and the "
+            f"traceback\n  are in {archive}; please attach it to a report."
         )
 
     def close(self, **entries: object) -> None:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import os
 import sys
 from enum import IntEnum
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from moedsl.cli.console import Console
-from moedsl.source.diagnostic import DiagnosticError, Severity, UnavailableError
+from moedsl.source.diagnostic import Diagnostic, DiagnosticError, Severity, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from moedsl.source.diagnostic import Diagnostic
 
 
 class ExitCode(IntEnum):
@@ -98,13 +97,14 @@ def _discard_output() -> None:
 
 def _dispatch(words: Sequence[str]) -> int:
     common = _common_options()
-    top = _top_parser(common)
+    top = _top_parser(common, words)
     chosen = top.parse_args(words)
     name: str = chosen.command
     if name not in COMMANDS:
         top.error(f"there is no command '{name}'{_did_you_mean(name)}")
-    module = cast("Command", import_module(f"moedsl.cli.{name.replace('-', '_')}"))
-    parser = argparse.ArgumentParser(
+    module = _import_command(name)
+    parser = _Parser(
+        words,
         prog=f"moedsl {name}",
         description=sentence(COMMANDS[name]),
         formatter_class=_Formatter,
@@ -121,6 +121,22 @@ def _dispatch(words: Sequence[str]) -> int:
     code = _guard(module, arguments, console, words)
     console.close(command=name, exit_code=code)
     return code
+
+
+def _import_command(name: str) -> Command:
+    """The module of a command.
+
+    What modules define stays, so looking for garbage among it would only take time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        module = import_module(f"moedsl.cli.{name.replace('-', '_')}")
+    finally:
+        if collecting:
+            gc.enable()
+    gc.freeze()
+    return cast("Command", module)
 
 
 def _guard(
@@ -172,10 +188,11 @@ def _did_you_mean(word: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _top_parser(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def _top_parser(common: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS)) + 2
     listing = "\n".join(f"  {name:<{width}}{text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
+        words,
         prog="moedsl",
         usage="moedsl [OPTIONS] COMMAND …",
         description="A schedule language and compiler for Mixture-of-Experts grouped GEMM.",
@@ -189,6 +206,23 @@ def _top_parser(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
     rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with ``words`` on stderr, and with ``--json`` also as the document."""
+
+    def __init__(self, words: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        ends = words.index("--") if "--" in words else len(words)
+        self._as_json = "--json" in words[:ends]
+
+    def error(self, message: str) -> NoReturn:
+        if self._as_json:
+            console = Console(as_json=True)
+            console.report([Diagnostic("MOE0600", message)])
+            _, _, command = self.prog.partition(" ")
+            console.close(command=command or None, exit_code=int(ExitCode.USAGE))
+        super().error(message)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -10,30 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moedsl.backend import backends
-from moedsl.cli.given import read_file
-from moedsl.cli.options import add_file, add_settings, positive, rounds, seed
-from moedsl.cli.place import Gpu, Host
-from moedsl.cli.run import choose_backend
-from moedsl.fuzz.case import read_case
-from moedsl.fuzz.hunt import fuzz, replay
-from moedsl.fuzz.trial import Runner
-from moedsl.kernel import HOST_BACKEND
-from moedsl.lower.front import load_program
+from moedsl.backend import HOST_BACKEND, backends
+from moedsl.cli.given import named_backend, read_file
+from moedsl.cli.options import add_file, add_kernel, positive, rounds, seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from moedsl.cli.console import Console
     from moedsl.fuzz.hunt import FuzzReport
+    from moedsl.fuzz.trial import Runner
     from moedsl.lower.front import Program
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to fuzz, for how long, where; or one case to try again."""
     add_file(parser)
-    parser.add_argument("--kernel", metavar="NAME", help="only this kernel (default: all)")
-    add_settings(parser)
+    add_kernel(parser)
     parser.add_argument(
         "--cases", metavar="N", type=rounds, default=100, help="cases to draw (default: 100)"
     )
@@ -56,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Hunt or replay; 1 if a case fails."""
+    from moedsl.fuzz.case import read_case
+    from moedsl.fuzz.hunt import fuzz, replay
+
     runners, why = choose_runners(arguments.backend)
     program = _program(arguments, console)
     if arguments.replay:
@@ -72,6 +68,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             seed=start,
             progress=advance,
             corpus=arguments.corpus or _corpus_folder(),
+            report=lambda warning: console.report([warning]),
         )
     return _report(arguments, console, report)
 
@@ -81,16 +78,20 @@ def choose_runners(names: str) -> tuple[list[Runner], str]:
 
     ``auto`` takes a GPU alone, which is fast enough for many cases, and without one everything
     that can run: where data is exact, each must give the reference's bits, and so all the same.
-    Raises UnavailableError if a named backend cannot run here.
+    Raises DiagnosticError (MOE0611) if a named backend does not exist, UnavailableError if it
+    cannot run here.
     """
+    from moedsl.cli.place import Gpu, Host
+    from moedsl.fuzz.trial import Runner
+
     if names == "auto":
-        chosen, _ = choose_backend("auto")
+        chosen, _ = named_backend("auto")
         usable = [name for name, each in backends().items() if each.availability().usable]
         quickest_first = sorted(usable, key=lambda name: name != HOST_BACKEND)
         wanted = [chosen.name] if chosen.availability().target else quickest_first
     else:
         wanted = list(dict.fromkeys(names.split(",")))
-    found = [choose_backend(name) for name in wanted]
+    found = [named_backend(name) for name in wanted]
     runners = []
     for backend, _ in found:
         on_device = backend.availability().target is not None
@@ -99,14 +100,13 @@ def choose_runners(names: str) -> tuple[list[Runner], str]:
 
 
 def _program(arguments: argparse.Namespace, console: Console) -> Program:
-    program = load_program(read_file(arguments.file), dict(arguments.settings))
-    console.report(program.diagnostics)
-    if arguments.kernel is None:
-        return program
-    from moedsl.cli.program import choose_kernel
+    from moedsl.cli.program import choose_kernels
+    from moedsl.lower.front import load_program
 
-    kernel = choose_kernel(program, arguments.kernel)
-    return replace(program, kernels=(kernel,))
+    source = read_file(arguments.file)
+    program = load_program(source, dict(arguments.settings))
+    console.report(program.diagnostics)
+    return replace(program, kernels=tuple(choose_kernels(program, arguments.kernel, source)))
 
 
 def _corpus_folder() -> Path:

@@ -6,10 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from moedsl.backend import all_passes
+from moedsl.backend import all_passes, target_here
 from moedsl.cli.given import named_target, read_file
 from moedsl.cli.options import add_file, add_rows_hint, add_settings
-from moedsl.cli.program import target_here
 from moedsl.dispatch import applicable, pick
 from moedsl.ir.module import Module
 from moedsl.ir.text import parse_module, print_module

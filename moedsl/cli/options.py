@@ -28,7 +28,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def add_kernel(parser: argparse.ArgumentParser) -> None:
     """``--kernel`` and ``--set``: which kernel of the file, with which parameters."""
-    parser.add_argument("--kernel", metavar="NAME", help="the kernel (default: the only one)")
+    parser.add_argument("--kernel", metavar="NAME", help="only this kernel (default: all)")
     add_settings(parser)
 
 

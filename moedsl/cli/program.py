@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moedsl.backend import backends
 from moedsl.cli.given import guess, read_file, wrong
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.lower.front import load_program
 from moedsl.lower.pipeline import Options, lower_kernel
-from moedsl.target import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from moedsl.cli.console import Console
     from moedsl.ir.moe import MoeKernel
@@ -55,60 +53,54 @@ class Choice:
         return lower_kernel(self.kernel, options, observer)
 
 
-def choose(arguments: argparse.Namespace, console: Console, target: Target) -> Choice:
+def choose(arguments: argparse.Namespace, console: Console, target: Target) -> list[Choice]:
     """What ``FILE --kernel --set --schedule`` mean on ``target``; warnings go to the console.
 
+    All kernels of the file, but with ``--kernel`` that one, with ``--schedule`` those that have it.
     Raises DiagnosticError for a file with errors and for names that do not exist.
     """
     source = read_file(arguments.file)
     program = load_program(source, dict(arguments.settings))
     console.report(program.diagnostics)
-    kernel = choose_kernel(program, arguments.kernel, source)
-    own = [r for r in program.requests if r.kernel == kernel.signature.name]
+    kernels = {k.signature.name: k for k in choose_kernels(program, arguments.kernel, source)}
+    requests = [request for request in program.requests if request.kernel in kernels]
     if arguments.schedule is None:
-        return Choice(kernel, applicable(own, target), target)
-    request = _named(source, own, arguments.schedule)
-    if request.on is not None and not target.schedule_covers(request.on):
-        raise wrong(
-            "MOE0606",
-            f"schedule '{request.name}' is for {request.on}, not for {target.sm}",
-            source,
-            help=f"compile with --target {request.on}",
-        )
+        own = {name: [r for r in requests if r.kernel == name] for name in kernels}
+        return [Choice(kernels[name], applicable(own[name], target), target) for name in kernels]
+    named = _named(source, requests, arguments.schedule)
+    for request in named:
+        if request.on is not None and not target.schedule_covers(request.on):
+            raise wrong(
+                "MOE0606",
+                f"schedule '{request.name}' is for {request.on}, not for {target.sm}",
+                source,
+                help=f"compile with --target {request.on}",
+            )
     # Who names a schedule wants it whatever its bounds say.
-    return Choice(kernel, (replace(request, when=()),), target)
+    return [Choice(kernels[r.kernel], (replace(r, when=()),), target) for r in named]
 
 
-def target_here() -> Target:
-    """The architecture of this machine's GPU; sm_90a where there is none."""
-    found = (backend.availability().target for backend in backends().values())
-    return next((target for target in found if target), DEFAULT_TARGET)
-
-
-def choose_kernel(program: Program, name: str | None, source: Source | None = None) -> MoeKernel:
-    """The kernel called ``name``, which may be None if there is one; MOE0602 and MOE0603."""
-    found = {kernel.signature.name: kernel for kernel in program.kernels}
-    listing = (f"kernels: {', '.join(found)}",) if found else ()
-    if name is None and len(found) == 1:
-        return next(iter(found.values()))
-    if name in found:
-        return found[name]
+def choose_kernels(program: Program, name: str | None, source: Source) -> Sequence[MoeKernel]:
+    """The kernel called ``name``, all for None; MOE0602 no such kernel, MOE0603 none at all."""
+    if not program.kernels:
+        raise wrong("MOE0603", "the file has no kernel", source)
     if name is None:
-        many = f"the file has {len(found)} kernels" if found else "the file has no kernel"
-        help = "choose one with --kernel NAME" if found else ""
-        raise wrong("MOE0603", many, source, notes=listing, help=help)
-    message = f"there is no kernel '{name}'{guess(name, found)}"
-    raise wrong("MOE0602", message, source, notes=listing)
-
-
-def _named(source: Source, requests: Iterable[ScheduleRequest], name: str) -> ScheduleRequest:
-    found = {request.name: request for request in requests}
+        return program.kernels
+    found = {kernel.signature.name: kernel for kernel in program.kernels}
     if name in found:
-        return found[name]
-    listing = ", ".join(found) or "none"
+        return (found[name],)
+    message = f"there is no kernel '{name}'{guess(name, found)}"
+    raise wrong("MOE0602", message, source, notes=(f"kernels: {', '.join(found)}",))
+
+
+def _named(source: Source, requests: Sequence[ScheduleRequest], name: str) -> list[ScheduleRequest]:
+    """The schedules called ``name``, at most one a kernel; MOE0604 if there is none."""
+    if found := [request for request in requests if request.name == name]:
+        return found
+    known = {request.name: None for request in requests}
     raise wrong(
         "MOE0604",
-        f"there is no schedule '{name}'{guess(name, found)}",
+        f"there is no schedule '{name}'{guess(name, known)}",
         source,
-        notes=(f"schedules of this kernel: {listing}",),
+        notes=(f"schedules: {', '.join(known) or 'none'}",),
     )

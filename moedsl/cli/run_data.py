@@ -17,7 +17,7 @@ from moedsl.source.diagnostic import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from moedsl.ir.moe import MoeKernel
 
@@ -47,10 +47,23 @@ class Data:
         return (Mode.BOUND,) if self.given else (Mode.STATISTICAL, Mode.EXACT)
 
 
-def make_data(arguments: argparse.Namespace, kernel: MoeKernel) -> Data:
-    """What ``--rows --size --seed --inputs`` mean for ``kernel``."""
-    signature = kernel.signature
-    given, rows = read_arrays(arguments.inputs, kernel) if arguments.inputs else ({}, None)
+def make_data(arguments: argparse.Namespace, kernels: Sequence[MoeKernel]) -> list[Data]:
+    """What ``--rows --size --seed --inputs`` mean for each of ``kernels``.
+
+    Raises DiagnosticError: MOE0607 for arrays and MOE0608 for sizes that are no kernel's.
+    """
+    arrays, rows = read_arrays(arguments.inputs, kernels) if arguments.inputs else ({}, None)
+    _check_sizes(kernels, dict(arguments.sizes))
+    return [_data(arguments, kernel, arrays, rows) for kernel in kernels]
+
+
+def _data(
+    arguments: argparse.Namespace,
+    kernel: MoeKernel,
+    arrays: Mapping[str, Array],
+    rows: Sequence[int] | None,
+) -> Data:
+    signature, given = kernel.signature, _converted(arrays, kernel)
     if arguments.rows is not None or rows is None:
         words = _default_rows(kernel) if arguments.rows is None else arguments.rows
         rows = parse_rows(words, signature.expert_count, arguments.seed)
@@ -74,25 +87,34 @@ def _dynamic_sizes(
     kernel: MoeKernel, wanted: Mapping[str, int], given: Mapping[str, Array], rows: int
 ) -> dict[str, int]:
     """Extents of the dynamic indices: as wanted, as the given tensors have, else ``rows``."""
-    names = [index.name for index in kernel.signature.dynamic]
-    for name in wanted:
-        if name not in names:
-            listing = f"dynamic indices: {', '.join(names) or 'none'}"
-            message = f"'{name}' is no dynamic index of '{kernel.signature.name}'"
-            raise DiagnosticError([Diagnostic("MOE0608", message, notes=(listing,))])
     found = {
         dim: extent
         for name, array in given.items()
         for dim, extent in zip(kernel.signature.tensor(name).dims, array.shape, strict=False)
     }
+    names = [index.name for index in kernel.signature.dynamic]
     return {name: wanted.get(name, found.get(name, max(rows, 1))) for name in names}
 
 
-def read_arrays(file: str, kernel: MoeKernel) -> tuple[dict[str, Array], list[int] | None]:
+def _check_sizes(kernels: Sequence[MoeKernel], wanted: Iterable[str]) -> None:
+    names = {index.name: None for kernel in kernels for index in kernel.signature.dynamic}
+    for name in wanted:
+        if name not in names:
+            listing = f"dynamic indices: {', '.join(names) or 'none'}"
+            message = f"'{name}' is no dynamic index of {_called(kernels)}"
+            raise DiagnosticError([Diagnostic("MOE0608", message, notes=(listing,))])
+
+
+def _called(kernels: Sequence[MoeKernel]) -> str:
+    return " or ".join(f"'{kernel.signature.name}'" for kernel in kernels)
+
+
+def read_arrays(
+    file: str, kernels: Sequence[MoeKernel]
+) -> tuple[dict[str, Array], list[int] | None]:
     """The tensors in ``file`` by name, and the rows per expert if it holds ``offs``.
 
-    bf16 arrays are stored as such by NumPy (two bytes of no type), as f32 or as anything else
-    that NumPy can convert. Raises DiagnosticError (MOE0607).
+    Raises DiagnosticError (MOE0607), also for a name that is no kernel's.
     """
     try:
         with Path(file).open("rb") as stream, np.lib.npyio.NpzFile(stream) as opened:
@@ -102,20 +124,32 @@ def read_arrays(file: str, kernel: MoeKernel) -> tuple[dict[str, Array], list[in
     except (ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise _wrong(f"cannot read '{file}' as an .npz file: {error}") from error
     offs = arrays.pop("offs", None)
-    types = {tensor.name: NUMPY_TYPES[tensor.dtype] for tensor in kernel.signature.tensors}
+    known = {tensor.name: None for kernel in kernels for tensor in kernel.signature.tensors}
     for name, array in arrays.items():
-        if name not in types:
-            raise _wrong(
-                f"'{name}' is no tensor of the kernel", f"it has {', '.join(types)} and offs"
-            )
+        if name not in known:
+            help = f"there are {', '.join(known)} and offs"
+            raise _wrong(f"'{name}' is no tensor of {_called(kernels)}", help)
         if array.dtype.kind == "c":
             raise _wrong(f"'{name}' holds complex numbers")
-        raw = array.dtype.kind == "V" and array.dtype.itemsize == types[name].itemsize
+    return arrays, None if offs is None else _rows(offs)
+
+
+def _converted(arrays: Mapping[str, Array], kernel: MoeKernel) -> dict[str, Array]:
+    """Those of ``arrays`` that ``kernel`` has, with its types.
+
+    bf16 arrays are stored as such by NumPy (two bytes of no type), as f32 or as anything else
+    that NumPy can convert.
+    """
+    types = {tensor.name: NUMPY_TYPES[tensor.dtype] for tensor in kernel.signature.tensors}
+    found = {}
+    for name in (name for name in arrays if name in types):
+        array, dtype = arrays[name], types[name]
+        raw = array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize
         try:
-            arrays[name] = array.view(types[name]) if raw else array.astype(types[name])
+            found[name] = array.view(dtype) if raw else array.astype(dtype)
         except (TypeError, ValueError) as error:
             raise _wrong(f"'{name}' cannot be converted: {error}") from error
-    return arrays, None if offs is None else _rows(offs)
+    return found
 
 
 def _rows(offs: Array) -> list[int]:

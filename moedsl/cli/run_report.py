@@ -59,14 +59,11 @@ def show(console: Console, setting: Setting, trial: Trial) -> None:
 
 
 def document(setting: Setting, trial: Trial) -> dict[str, object]:
-    """All of it for ``--json``; times in seconds."""
+    """One kernel's entry for ``--json``; times in seconds."""
     signature = setting.tile.signature
     return {
-        "file": setting.file,
         "kernel": signature.name,
         "sizes": {**setting.sizes, signature.ragged: sum(setting.rows)},
-        "target": setting.tile.target,
-        "backend": setting.backend,
         "schedule": setting.schedule,
         "experts": [asdict(share) for share in setting.tally.shares],
         "tiles": setting.tally.tiles,

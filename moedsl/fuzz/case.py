@@ -134,7 +134,7 @@ def read_case(text: str) -> Case:
             [
                 Diagnostic(
                     "MOE0625",
-                    f"cannot read a case from '{text[:80]}'",
+                    f"cannot read a case from '{path if path.suffix == '.json' else text[:80]}'",
                     notes=(f"reason: {reason}",),
                     help="give what `moedsl fuzz` printed after --replay, or a corpus entry",
                 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from moedsl.fuzz.case import read_case, to_json, to_token
 from moedsl.fuzz.shrink import shrink
 from moedsl.fuzz.trial import Finding, Runner, try_case
-from moedsl.source.diagnostic import Diagnostic, DiagnosticError
+from moedsl.source.diagnostic import Diagnostic, DiagnosticError, Severity
 from moedsl.target import DEFAULT_TARGET, TARGETS
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHRINK_SECONDS = 60.0
 """How long a failing case is made smaller, at most."""
+
+UNREADABLE = "an older or newer moedsl may have written it; delete it if it is of no use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +114,21 @@ def fuzz(
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
     corpus: Path | None = None,
+    report: Callable[[Diagnostic], None] = lambda _: None,
 ) -> FuzzReport:
     """Draw ``cases`` cases of the program's kernels and try each on every runner.
 
     Stops at the first failure, which is made small and written to the folder ``corpus``, or after
     ``seconds``. The folder's earlier failures of these kernels are tried first. ``progress`` is
-    told the cases done and wanted and the seconds since the start. The same arguments draw the
-    same cases. Raises UnavailableError where a backend cannot run here.
+    told the cases done and wanted and the seconds since the start, ``report`` warnings about
+    entries that cannot be read. The same arguments draw the same cases. Raises UnavailableError
+    where a backend cannot run here.
     """
     kernels = {kernel.signature.name: kernel for kernel in program.kernels}
     until = float("inf") if seconds is None else time.monotonic() + seconds
     hunt = _Hunt(kernels, runners, cases, until, progress)
     with suppress(_StopHunt):
-        for case in _remembered(corpus, kernels, runners):
+        for case in _remembered(corpus, kernels, runners, report):
             hunt.attempt(case)
         if kernels:
             _draw(hunt, cases, seed)
@@ -185,16 +189,23 @@ def _draw(hunt: _Hunt, count: int, seed: int) -> None:
 
 
 def _remembered(
-    corpus: Path | None, kernels: dict[str, MoeKernel], runners: Sequence[Runner]
+    corpus: Path | None,
+    kernels: dict[str, MoeKernel],
+    runners: Sequence[Runner],
+    report: Callable[[Diagnostic], None],
 ) -> Iterator[Case]:
     """The corpus's cases that fit ``kernels`` and the target; others are of no use here."""
     for path in sorted(corpus.glob("*.json")) if corpus is not None else []:
-        with suppress(DiagnosticError):
+        try:
             case = read_case(str(path))
-            case = replace(case, target=_target(runners, case.target))
-            kernel = kernels.get(case.kernel)
-            if kernel is not None and case.fits(kernel) and case.legal(kernel):
-                yield case
+        except DiagnosticError as error:
+            for found in error.diagnostics:
+                report(replace(found, severity=Severity.WARNING, help=UNREADABLE))
+            continue
+        case = replace(case, target=_target(runners, case.target))
+        kernel = kernels.get(case.kernel)
+        if kernel is not None and case.fits(kernel) and case.legal(kernel):
+            yield case
 
 
 def _remember(corpus: Path, failure: Failure, kernel: MoeKernel) -> Failure:

@@ -30,6 +30,7 @@ RESERVED = frozenset(("none", "true", "false", "inf", "nan"))
 """Words that mean something as an attribute; names spelled like them are quoted."""
 
 MALFORMED, UNKNOWN, MISTYPED, UNDEFINED = "MOE0701", "MOE0702", "MOE0703", "MOE0704"
+UNKNOWN_TARGET = "MOE0708"
 _SYMBOLS = {"LBRACE": "{", "RBRACE": "}", "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]"}
 _SYMBOLS |= {"COMMA": ",", "COLON": ":", "EQUAL": "=", "VALUE": "%value", "$END": "the end"}
 _SYMBOLS |= {"OPNAME": "an operation", "NAME": "a name", "STRING": "a string", "NUMBER": "a number"}

@@ -13,6 +13,7 @@ from moedsl.ir.nodes import (
     MISTYPED,
     UNDEFINED,
     UNKNOWN,
+    UNKNOWN_TARGET,
     FaultError,
     accepts,
     children_of,
@@ -36,6 +37,7 @@ from moedsl.ir.nodes import (
 from moedsl.ir.reflect import ARGUMENTS, RESULTS, alternatives, element_hints, fields_of
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError
 from moedsl.source.span import Source, Span
+from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,6 +113,10 @@ class _Reader:
             for key, field in fields.items()
             if key not in ("signature", "body", "source")
         }
+        if "target" in more and more["target"] not in TARGETS:
+            message = f"there is no target `{more['target']}`"
+            label = closest(str(more["target"]), TARGETS)
+            raise FaultError(UNKNOWN_TARGET, message, given["target"], label)
         body = self.body(parts["op"], fields["body"].hint, {}, 0)
         kernel = level.kernel(signature=signature, body=body, source=self.origin, **more)
         return self.placed(kernel, span_of(name))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 DUMP = "MOEDSL_DUMP"
 """Environment variable: a folder into which every pass's result is written."""
 
-UNKNOWN_PASS, WRONG_LEVEL, UNKNOWN_TARGET = "MOE0706", "MOE0707", "MOE0708"
+RECENT: deque[tuple[str, Module]] = deque(maxlen=64)
+"""What passes have lately left, newest last and unverified, with their names; for crash reports."""
+
+UNKNOWN_PASS, WRONG_LEVEL = "MOE0706", "MOE0707"
 
 
 @dataclass(frozen=True)
@@ -81,34 +84,20 @@ def _choose(kernel: MoeKernel, options: Options) -> ScheduledKernel:
 
 
 def _check(kernel: ScheduledKernel, options: Options) -> ScheduledKernel:
-    name = kernel.signature.name
-    found = check_schedule(
-        kernel.kernel,
-        kernel.schedule,
-        options.requests.get(name),
-        _target(kernel),
-        options.others.get(name, ()),
-    )
+    name, target = kernel.signature.name, TARGETS[kernel.target]
+    request, others = options.requests.get(name), options.others.get(name, ())
+    found = check_schedule(kernel.kernel, kernel.schedule, request, target, others)
     if any(diagnostic.severity is Severity.ERROR for diagnostic in found):
         raise DiagnosticError(found)
-    if request := options.requests.get(name):
-        found += find_waste(kernel.kernel, kernel.schedule, request, _target(kernel), options.rows)
+    if request:
+        found += find_waste(kernel.kernel, kernel.schedule, request, target, options.rows)
     for diagnostic in found:
         options.report(diagnostic)
     return kernel
 
 
 def _build(kernel: ScheduledKernel, _: Options) -> TileKernel:
-    return build_tile(kernel.kernel, kernel.schedule, _target(kernel))
-
-
-def _target(kernel: ScheduledKernel) -> Target:
-    """The target of a kernel, which IR text may have got wrong."""
-    if kernel.target not in TARGETS:
-        message = f"kernel {kernel.signature.name} is for {kernel.target}, which is no target"
-        notes = (f"the targets are {', '.join(TARGETS)}",)
-        raise DiagnosticError([Diagnostic(UNKNOWN_TARGET, message, notes=notes)])
-    return TARGETS[kernel.target]
+    return build_tile(kernel.kernel, kernel.schedule, TARGETS[kernel.target])
 
 
 PASSES = (
@@ -184,6 +173,7 @@ def run_passes(
     """
     steps = find_passes(names, passes)
     observers = [one for one in (observer, _environment_observer()) if one is not None]
+    RECENT.append(("input", module))
     verify_module(module, "input")
     for watch in observers:
         watch(0, "input", module)
@@ -192,6 +182,7 @@ def run_passes(
             raise DiagnosticError([_wrong_level(step, module, passes)])
         kernels = tuple(step.run(kernel, options) for kernel in module.kernels)
         module = replace(module, level=step.makes, kernels=kernels)
+        RECENT.append((step.name, module))
         verify_module(module, step.name)
         for watch in observers:
             watch(number, step.name, module)
@@ -208,6 +199,8 @@ def find_passes(names: Sequence[str], passes: Sequence[Pass] = PASSES) -> list[P
 
 
 def _unknown(name: str, known: list[str]) -> Diagnostic:
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, 1)
     return Diagnostic(
         UNKNOWN_PASS,

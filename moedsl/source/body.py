@@ -25,7 +25,7 @@ from moedsl.source.terms import DType, Function, Role
 if TYPE_CHECKING:
     from moedsl.source.declarations import Declarations
     from moedsl.source.span import Span
-    from moedsl.source.terms import Access
+    from moedsl.source.terms import Access, Tensor
 
 _OPERATORS = {"+": Function.ADD, "-": Function.SUB, "*": Function.MUL, "/": Function.DIV}
 
@@ -192,7 +192,7 @@ class Body:
     # ---- stores
 
     def _target(self, store: syntax.Store) -> Access | None:
-        name = store.target.tensor
+        name, span = store.target.tensor, store.target.span
         if name.text in self.assigned:
             self.report.error(
                 "MOE0217",
@@ -206,54 +206,69 @@ class Body:
         access = self.accesses.access(store.target)
         if access is None:
             # It was meant to be written: that it is not is no further error.
-            self.written.setdefault(name.text, store.target.span)
+            self.written.setdefault(name.text, span)
             return None
         tensor = self.names.tensors[access.tensor]
+        if not self._writable(tensor, span):
+            return None
+        self.written[tensor.name] = span
+        if store.accumulate:
+            self.accumulated.add(tensor.name)
+            self._check_sum(tensor, access, span)
+        return access if self._covers_domain(access, span) else None
+
+    def _writable(self, tensor: Tensor, span: Span) -> bool:
+        """Whether ``tensor`` is an output that nothing has written yet."""
         if tensor.role is Role.INPUT:
             self.report.error(
                 "MOE0217",
                 f"`{clip(tensor.name)}` is an input and cannot be stored to",
-                store.target.span,
+                span,
                 "expected an output",
                 labels=(Label(tensor.span, "declared here"),),
             )
-            return None
+            return False
         if tensor.name in self.written:
             self.report.error(
                 "MOE0215",
                 f"`{clip(tensor.name)}` is written twice",
-                store.target.span,
+                span,
                 "written again",
                 labels=(Label(self.written[tensor.name], "first written here"),),
             )
-            return None
-        self.written[tensor.name] = store.target.span
-        if store.accumulate:
-            self.accumulated.add(tensor.name)
+            return False
+        return True
+
+    def _check_sum(self, tensor: Tensor, access: Access, span: Span) -> None:
+        """Rows that may meet are added up in f32."""
         mapped = any(coordinate.via for coordinate in access.coordinates)
-        if store.accumulate and mapped and tensor.dtype is not DType.F32:
-            self.report.error(
-                "MOE0213",
-                f"`+=` through a map needs an f32 output, `{clip(tensor.name)}` is {tensor.dtype}",
-                store.target.span,
-                "expected f32",
-                labels=(Label(tensor.span, f"declared {tensor.dtype} here"),),
-                notes=(
-                    (
-                        f"rows may meet here; {tensor.dtype} would round after each addition, "
-                        "in no fixed order"
-                    ),
+        if not mapped or tensor.dtype is DType.F32:
+            return
+        self.report.error(
+            "MOE0213",
+            f"`+=` through a map needs an f32 output, `{clip(tensor.name)}` is {tensor.dtype}",
+            span,
+            "expected f32",
+            labels=(Label(tensor.span, f"declared {tensor.dtype} here"),),
+            notes=(
+                (
+                    f"rows may meet here; {tensor.dtype} would round after each addition, "
+                    "in no fixed order"
                 ),
-                help="declare the output f32 and convert it afterwards",
-            )
+            ),
+            help="declare the output f32 and convert it afterwards",
+        )
+
+    def _covers_domain(self, access: Access, span: Span) -> bool:
+        """Whether a store has the indices that all outputs have."""
         domain = self.domain
-        if domain is not None and set(access.indices) != domain.indices:
-            self.report.error(
-                "MOE0219",
-                "all outputs of a kernel have the same indices",
-                store.target.span,
-                f"expected `{'`, `'.join(sorted(domain.indices))}`",
-                help="put this output into a kernel of its own",
-            )
-            return None
-        return access
+        if domain is None or set(access.indices) == domain.indices:
+            return True
+        self.report.error(
+            "MOE0219",
+            "all outputs of a kernel have the same indices",
+            span,
+            f"expected `{'`, `'.join(sorted(domain.indices))}`",
+            help="put this output into a kernel of its own",
+        )
+        return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arrays import packed_strides
+from moedsl.arrays import ArrayView, packed_strides
 from moedsl.backend import Availability
 from moedsl.target import TARGETS
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pytest
 
     from moedsl.backend import Call
+    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
 
 
@@ -127,9 +128,14 @@ class FakeDevice:
 
     name: str = "cuda"
     executables: list[FakeExecutable] = field(default_factory=list)
+    numbers: list[tuple[bytes, int, int]] = field(default_factory=list)
 
     def availability(self) -> Availability:
         return Availability(True, "a fake", target=TARGETS["sm_89"])
+
+    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
+        self.numbers.append((data, device, stream))
+        return ArrayView((1 << 35) + 16 * len(self.numbers), (), (), dtype, device, None)
 
     def compile(self, kernel: TileKernel) -> FakeExecutable:
         self.executables.append(FakeExecutable(kernel))

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moedsl import backend as backend_module
 from moedsl import kernel as kernel_module
 from moedsl.backend import Call
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.ir.core import DType
 from moedsl.ir.schedule import Comparison, ScheduleRequest
 from moedsl.kernel import CompiledKernel, stream_handle
-from moedsl.source.diagnostic import DiagnosticError, UnavailableError
+from moedsl.source.diagnostic import DiagnosticError
 from moedsl.target import TARGETS
 from tests.api.fakes import FakeDevice, Tensor, tensor
 from tests.api.kernels import forward, schedule
@@ -41,7 +42,7 @@ class FakeHost(FakeDevice):
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     device = FakeDevice()
     registry = {"interp": FakeHost("interp"), "cuda": device}
-    monkeypatch.setattr(kernel_module, "backends", lambda: registry)
+    monkeypatch.setattr(backend_module, "backends", lambda: registry)
     return device
 
 
@@ -181,7 +182,7 @@ def test_host_arrays_go_to_the_host_backend(device: FakeDevice) -> None:
     with pytest.raises(DiagnosticError, match="the arrays lie on the host"):
         wrong(**named)
     missing = CompiledKernel(forward(3, dtype=DType.F16), (), schedule=schedule(), backend="tpu")
-    with pytest.raises(UnavailableError, match="no backend 'tpu'"):
+    with pytest.raises(DiagnosticError, match="no backend 'tpu'"):
         missing(**named)
 
 

@@ -132,7 +132,7 @@ def test_compile_writes_a_manifest(capsys: Captured, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"quickstart.cu", "quickstart.cubin", "manifest.json"}
     assert (tmp_path / "out" / "quickstart.cubin").read_bytes()[:4] == b"\x7fELF"
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    (manifest,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["kernels"]
     assert manifest["arch"] == "sm_80"
     assert manifest["notes"]["registers"] > 0
     assert manifest["notes"]["spill_stores"] == 0
@@ -225,12 +225,13 @@ def test_run_shows_tiles_and_verdict(capsys: Captured) -> None:
 def test_run_as_json_holds_every_expert(capsys: Captured) -> None:
     words = ["run", MIXTRAL, "--set", "experts=64", *SMALL, "--backend", "interp"]
     found = document(capsys, *words, "--rows", "zipf:640:1.2")
-    assert len(found["experts"]) == 64
-    assert sum(share["rows"] for share in found["experts"]) == 640
-    assert [v["mode"] for v in found["verdicts"]] == ["statistical", "exact"]
-    assert found["good"]
-    assert found["seconds"] > 0
-    assert found["flops"] == 2 * 2 * 640 * 64 * 96
+    (kernel,) = found["kernels"]
+    assert len(kernel["experts"]) == 64
+    assert sum(share["rows"] for share in kernel["experts"]) == 640
+    assert [v["mode"] for v in kernel["verdicts"]] == ["statistical", "exact"]
+    assert found["good"] and kernel["good"]
+    assert kernel["seconds"] > 0
+    assert kernel["flops"] == 2 * 2 * 640 * 64 * 96
 
 
 def test_run_leaves_out_the_middle_of_many_experts(capsys: Captured) -> None:
@@ -311,9 +312,11 @@ def test_run_explains_wrong_use(capsys: Captured, words: list[str], code: str) -
     assert f"[{code}]" in capsys.readouterr().err
 
 
-def test_run_says_which_backend_is_missing(capsys: Captured) -> None:
-    assert main(["run", QUICKSTART, "--backend", "abacus"]) == 3
-    assert "there is no backend 'abacus'" in capsys.readouterr().err
+@pytest.mark.parametrize("command", ["run", "fuzz"])
+def test_a_mistyped_backend_is_wrong_use(capsys: Captured, command: str) -> None:
+    assert main([command, QUICKSTART, "--backend", "intrep"]) == 2
+    shown = capsys.readouterr().err
+    assert "there is no backend 'intrep'; did you mean 'interp'? [MOE0611]" in shown
 
 
 @pytest.mark.parametrize("words", [["--set", "ffn"], ["--set", "ffn=many"], ["--size", "t=-1"]])
@@ -371,6 +374,14 @@ def test_fuzz_reports_a_reproduction(
     assert "a wrong element" in capsys.readouterr().out
     monkeypatch.undo()
     assert main(["fuzz", QUICKSTART, "--replay", failure["entry"], "--backend", "interp"]) == 0
+
+
+def test_fuzz_says_which_entries_it_cannot_read(capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"case": {"kernel": 3}}')
+    words = ["fuzz", QUICKSTART, "--backend", "interp", "--cases", "1", "--seed", "1"]
+    assert main([*words, "--corpus", str(tmp_path)]) == 0
+    shown = capsys.readouterr().err
+    assert f"warning: cannot read a case from '{tmp_path}/old.json' [MOE0625]" in shown
 
 
 # ---- cache, doctor, explain-code

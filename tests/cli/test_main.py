@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from moedsl.cli import main
 from moedsl.cli.dispatch import COMMANDS, exit_code
+from moedsl.cli.given import SOURCES
+from moedsl.lower.pipeline import RECENT
 from moedsl.source.diagnostic import Diagnostic, DiagnosticError, Severity, UnavailableError
 
 if TYPE_CHECKING:
@@ -71,6 +75,37 @@ def test_wrong_use_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "usage: moedsl" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "text"),
+    [
+        (["--json"], None, "required: COMMAND"),
+        (["chek", "--json"], None, "did you mean 'check'?"),
+        (["check", "--json"], "check", "required: FILE"),
+        (["--json", "run", "x.moe", "--seed", "-1"], "run", "no whole number"),
+        (["explain-code", "--nonsense", "--json"], "explain-code", "--nonsense"),
+    ],
+)
+def test_wrong_use_is_a_document_too(
+    words: list[str], command: str | None, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert (document["command"], document["exit_code"]) == (command, 2)
+    (found,) = document["diagnostics"]
+    assert found["code"] == "MOE0600"
+    assert text in found["message"]
+    assert text in shown.err
+
+
+def test_behind_two_dashes_json_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "a.moe", "--", "--json"])
+    assert capsys.readouterr().out == ""
 
 
 def test_a_mistyped_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +189,69 @@ def test_a_defect_is_70_and_leaves_an_archive(
     assert "ZeroDivisionError: seven by nought" in contents["traceback.txt"]
     assert "numpy" in json.loads(contents["versions.json"])
     assert not any("hunter2" in text for text in contents.values())
+
+
+def crash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, *words: str
+) -> dict[str, str]:
+    """The archive of ``moedsl WORDS --json``, which must fail inside."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    RECENT.clear()
+    SOURCES.clear()
+    assert main([*words, "--json"]) == 70
+    document = json.loads(capsys.readouterr().out)
+    with zipfile.ZipFile(document["internal_error"]["archive"]) as opened:
+        return {name: opened.read(name).decode() for name in opened.namelist()}
+
+
+def test_the_archive_holds_ir_and_emitted_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("moedsl.cli.compile.print_schedule", fail)
+    text = (Path(__file__).parents[2] / "examples" / "quickstart.moe").read_bytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    contents = crash(monkeypatch, capsys, tmp_path, "compile", "-", "--target", "sm_80")
+    assert contents["source/0-<stdin>"] == text.decode()
+    assert contents["ir/00-input.mir"].startswith("moe module")
+    last = contents["ir/06-build_tile.mir"]
+    assert last.startswith("tile module")
+    assert contents["emitted/quickstart.gpu"].startswith("gpu module")
+    assert "moedsl_quickstart(" in contents["emitted/quickstart.cu"]
+    file = tmp_path / "again.mir"
+    file.write_text(last)
+    assert main(["opt", str(file), "--passes", ""]) == 0
+    assert capsys.readouterr().out == last
+
+
+def test_the_archive_holds_the_ir_that_a_pass_broke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def lose_the_body(kernel: Any) -> Any:
+        return replace(kernel, body=kernel.body[1:])
+
+    monkeypatch.setattr("moedsl.lower.pipeline.fold_constants", lose_the_body)
+    file = Path(__file__).parents[2] / "examples" / "quickstart.moe"
+    contents = crash(monkeypatch, capsys, tmp_path, "compile", str(file))
+    assert "BrokenIRError" in contents["traceback.txt"]
+    assert "moe.contract" in contents["ir/00-input.mir"]
+    assert "moe.contract" not in contents["ir/01-fold_constants.mir"]
+    assert "ir/02-share_values.mir" not in contents
+
+
+def test_what_cannot_be_emitted_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("in the emitter")
+
+    monkeypatch.setattr("moedsl.backends.cuda.emit.generate", fail)
+    file = Path(__file__).parents[2] / "examples" / "quickstart.moe"
+    contents = crash(monkeypatch, capsys, tmp_path, "compile", str(file))
+    assert contents["emitted/quickstart.cu"].endswith("ZeroDivisionError: in the emitter\n")
+    assert contents["emitted/quickstart.gpu"].startswith("gpu module")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

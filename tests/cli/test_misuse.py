@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moedsl.cli import main, run
+from moedsl.cli import main, run_kernels
 from moedsl.fuzz import hunt
 from moedsl.fuzz.trial import Finding
 
@@ -93,7 +93,7 @@ def test_more_memory_than_there_is_is_3(capsys: Captured, monkeypatch: pytest.Mo
     def make_data(*_: object) -> None:
         raise MemoryError("Unable to allocate 1.00 TiB")
 
-    monkeypatch.setattr(run, "make_data", make_data)
+    monkeypatch.setattr(run_kernels, "make_data", make_data)
     assert main(["run", QUICKSTART]) == 3
     shown = capsys.readouterr().err
     assert "there is not enough memory: Unable to allocate 1.00 TiB" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "rich", "hypothesis", "cuda", "ml_dtypes"}
-COMMANDS = [["--help"], ["check", str(ROOT / "examples" / "quickstart.moe")]]
+COMMANDS = [
+    ["--help"],
+    ["check", str(ROOT / "examples" / "quickstart.moe")],
+    ["check", str(ROOT / "examples" / "seed.moe")],
+    ["run", "--help"],
+    ["fuzz", "--help"],
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +39,9 @@ def run(words: list[str], *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", COMMANDS, ids=lambda words: " ".join(Path(word).stem for word in words)
+)
 def test_nothing_heavy_is_imported(words: list[str]) -> None:
     log = run(words, "-X", "importtime").stderr
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in log.splitlines()}
@@ -42,12 +49,11 @@ def test_nothing_heavy_is_imported(words: list[str]) -> None:
     assert not imported & HEAVY
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", COMMANDS, ids=lambda words: " ".join(Path(word).stem for word in words)
+)
 def test_it_answers_at_once(words: list[str]) -> None:
-    """Processor time, median of several: what wall time is where nothing else runs.
-
-    The aim is 150 ms; the bound leaves room for slower machines than this was written on.
-    """
+    """Processor time, least of several: what wall time is where nothing else runs."""
 
     def processor_seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,4 +62,4 @@ def test_it_answers_at_once(words: list[str]) -> None:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     processor_seconds()
-    assert statistics.median(processor_seconds() for _ in range(7)) < 0.25
+    assert min(processor_seconds() for _ in range(7)) < 0.15

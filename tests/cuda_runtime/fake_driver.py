@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from moedsl.backends.cuda import driver as driver_module
-from moedsl.backends.cuda import executable, launch, workspace
+from moedsl.backends.cuda import executable, launch, numbers, workspace
 from moedsl.backends.cuda.driver import Gpu
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class FakeDriver:
         self.mode = 0
         self.allocated: dict[int, int] = {}
         self.cleared: dict[int, int] = {}
+        self.filled: list[tuple[int, int, int, int]] = []
         self.launches: list[tuple[tuple[Any, ...], bytes]] = []
         self.clustered: list[tuple[int, int, int, int]] = []
         self.encoded: list[int] = []
@@ -88,6 +89,16 @@ class FakeDriver:
     def memset_d8_async(self, address: int, value: int, size: int, stream: int) -> Any:
         assert (value, stream) == (0, 99)
         self.cleared[address] = size
+        return (0,)
+
+    def memset_d16_async(self, address: int, value: int, count: int, stream: int) -> Any:
+        assert count == 1
+        self.filled.append((address, value, 2, stream))
+        return (0,)
+
+    def memset_d32_async(self, address: int, value: int, count: int, stream: int) -> Any:
+        assert count == 1
+        self.filled.append((address, value, 4, stream))
         return (0,)
 
     def stream_synchronize(self, stream: int) -> Any:
@@ -156,6 +167,7 @@ DEVICE = Gpu(0, "fake", (9, 0), 10, 1)
 
 def install(monkeypatch: pytest.MonkeyPatch, fake: FakeDriver) -> None:
     """Have the runtime talk to ``fake``."""
-    for module in (driver_module, launch, workspace):
+    for module in (driver_module, launch, numbers, workspace):
         monkeypatch.setattr(module, "driver", lambda: fake)
-    monkeypatch.setattr(executable, "gpu", lambda ordinal: DEVICE)
+    for module in (executable, numbers):
+        monkeypatch.setattr(module, "gpu", lambda ordinal: DEVICE)

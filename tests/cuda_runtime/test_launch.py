@@ -246,6 +246,34 @@ def test_default_streams_need_the_context_of_the_device(
     assert len(fake.launches) == 3
 
 
+def test_the_legacy_stream_is_never_asked_who_it_is(
+    fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives as long as its context and is never captured, though other streams may be."""
+    fake.gpus, fake.capturing = 1, {7: 1}
+    for query in ("stream_is_capturing", "stream_get_id", "ctx_get_current"):
+        monkeypatch.delattr(FakeDriver, query)
+    place = resident()
+    small, large = (BoundLaunch(place, KERNEL.signature, call(rows)) for rows in (100, 5000))
+    counters = []
+    for launch, stream in ((small, 0), (small, 1), (large, 0), (small, 0), (large, 1)):
+        launch([1, 2, 3, 4], stream)
+        handle, packed = fake.launches[-1][0][-1], fake.launches[-1][1]
+        assert handle == 1
+        counters.append(struct.unpack("<QqiiQQQQ", packed)[6])
+    assert len({*counters}) == 1
+    assert len(fake.allocated) == 3
+
+
+def test_the_legacy_stream_of_another_thread_has_scratch_too(fake: FakeDriver) -> None:
+    fake.gpus, fake.context = 1, None
+    launch = BoundLaunch(resident(), KERNEL.signature, call())
+    launch([1, 2, 3, 4], 0)
+    launch([1, 2, 3, 4], 9)
+    first, second = (struct.unpack("<QqiiQQQQ", packed)[6] for _, packed in fake.launches)
+    assert first != second
+
+
 def test_a_failed_launch_says_why(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     class Status(int):
         name = "CUDA_ERROR_ILLEGAL_ADDRESS"

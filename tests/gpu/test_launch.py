@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import moedsl
 from moedsl import PerformanceWarning
 from moedsl.ir.core import DType
 from moedsl.ir.schedule import Persistence, Schedule, TileShape
@@ -299,6 +300,46 @@ def test_jax(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(out, expected)
     with pytest.raises(DiagnosticError, match="'y' is read-only"):
         kernel()(**arrays, out=jax.numpy.from_dlpack(out) + 0)
+
+
+SCALED = f"""
+kernel scaled {{
+    index e = {EXPERTS}
+    index m = ragged(e)
+    index n = {COLUMNS}
+    index k = {DEPTH}
+    input  scale : f32
+    input  x : bf16[m, k]
+    input  w : bf16[e, n, k]
+    output y : f32[m, n]
+    y[m, n] = scale * (sum[k] x[m, k] * w[e, n, k])
+}}
+"""
+
+
+def test_numbers_for_scalars(torch: Any) -> None:
+    """Eagerly, on a side stream and in a graph that outlives them."""
+    named, expected = case(torch, ROWS[0])
+    expected = expected.float()
+    call = moedsl.load(SCALED).kernel().compile()
+    for scale in (2, -0.5, 2):
+        assert torch.equal(call(**named, scale=scale), scale * expected)
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        sided = call(**named, scale=4)
+    torch.cuda.synchronize()
+    assert torch.equal(sided, 4 * expected)
+    out = torch.empty_like(expected)
+    call.warmup(**named, scale=1, out=out)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call(**named, scale=8, out=out)
+    for _ in range(2):
+        out.zero_()
+        call(**named, scale=16)
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(out, 8 * expected)
 
 
 def host_time(torch: Any, act: Any) -> float:

@@ -139,6 +139,7 @@ BAD: list[tuple[str, str, str, str, str]] = [
     ("h[m, n], acc", "g[m, n], acc", "MOE0705", "elem.store", "there is no tensor g"),
     ("rows = m", "rows = q", "MOE0705", "swiglu", "there is no index q"),
     ("split_k = 1", "split_k = 0", "MOE0705", "swiglu", "split_k is 0, less than 1"),
+    ("target = sm_90a", "target = sm_90b", "MOE0708", "sm_90b", "there is no target `sm_90b`"),
     ('source "swiglu.moe" {', 'source "swiglu.moe {', "MOE0701", '"', "IR text is malformed"),
     ('"# SwiGLU', '"\\\\q# SwiGLU', "MOE0701", '"\\\\q', "malformed string"),
 ]

@@ -16,5 +16,5 @@ def test_legality_codes_are_explained() -> None:
 
 def test_ir_codes_are_explained() -> None:
     used = {nodes.MALFORMED, nodes.UNKNOWN, nodes.MISTYPED, nodes.UNDEFINED, text.ILL_FORMED}
-    used |= {pipeline.UNKNOWN_PASS, pipeline.WRONG_LEVEL, pipeline.UNKNOWN_TARGET}
+    used |= {pipeline.UNKNOWN_PASS, pipeline.WRONG_LEVEL, nodes.UNKNOWN_TARGET}
     assert {code for code in CODES if code.startswith("MOE07")} == used

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moedsl.ir.elementwise import Store
-from moedsl.ir.module import Module, ScheduledKernel
+from moedsl.ir.module import Module
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import ExpertOrder, Requirement, Schedule, ScheduleRequest, TileShape
 from moedsl.ir.text import parse_module, print_module
@@ -144,13 +144,6 @@ def test_a_pass_at_the_wrong_level_says_what_is_missing() -> None:
     assert diagnostic.code == "MOE0707"
     assert diagnostic.message == "pass `build_tile` reads scheduled IR, but the module is moe IR"
     assert diagnostic.help == "run `choose_schedule` before it"
-
-
-def test_a_target_that_is_none_is_refused() -> None:
-    kernel = ScheduledKernel(KERNEL.signature, "sm_1", SCHEDULE, KERNEL.body, KERNEL.source)
-    diagnostic = refusal(Module("scheduled", (kernel,), KERNEL.source), "build_tile")
-    assert diagnostic.code == "MOE0708"
-    assert diagnostic.message == "kernel swiglu is for sm_1, which is no target"
 
 
 def test_a_pass_with_a_bug_is_caught_at_once() -> None:

@@ -82,8 +82,14 @@ others, in no fixed order. Checked where MOE0512 is.
 Use `+=` to add the rows up.
 
 MOE0515 output cannot be made
-Outputs are made by the library of the first input, which must be NumPy, torch or CuPy. Other
-arrays, such as JAX's, need the caller's: `out=`.
+Outputs are made by the library of the first input that has dimensions, which must be NumPy, torch
+or CuPy. Other arrays, such as JAX's, need the caller's: `out=`.
+
+MOE0516 number too large
+A number given for a scalar is finite, but rounds to infinity in the declared type.
+
+    input scale : f16
+    up(…, scale=1e6)
 
 MOE0590 fault in a kernel
 The emulator found a deadlock, a race or an access outside its bounds while it ran the emitted

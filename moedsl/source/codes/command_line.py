@@ -1,6 +1,10 @@
 """MOE06xx: command line, rows and files."""
 
 TEXT = """
+MOE0600 wrong use of a command
+An option or argument is unknown, missing or malformed; with `--json` the document says which.
+`moedsl COMMAND --help` lists what a command takes.
+
 MOE0601 unknown diagnostic code
 `moedsl explain-code` explains codes of the form MOE0123; `moedsl explain-code` alone lists them.
 
@@ -10,13 +14,13 @@ The file has no kernel of this name. The note lists those it has.
     moedsl run examples/quickstart.moe --kernel quickstart
 
 MOE0603 which kernel?
-The file has several kernels, or none, and the command works on one. Name it:
+The file has no kernel to work on; or it has several, and `module.kernel()` does not say which:
 
-    moedsl compile layer.moe --kernel up
+    moedsl.load("layer.moe").kernel("up")
 
 MOE0604 unknown schedule
-The kernel has no schedule of this name. Without a name the compiler takes the first schedule whose
-`on` and `when` fit, and chooses one by itself if none does.
+No schedule of the file, or of the kernel, has this name. Without a name the compiler takes the
+first schedule whose `on` and `when` fit, and chooses one by itself if none does.
 
 MOE0605 unknown target
 Targets are named as NVRTC names them: sm_80, sm_89, sm_90a, sm_120. The note lists all.
@@ -42,9 +46,14 @@ MOE0609 cannot write
 A file or folder could not be written.
 
 MOE0610 nowhere to put an artefact
-Several artefacts go to a folder, and machine code goes to a file or a pipe, not to a terminal.
+Several artefacts, be it of several kernels, go to a folder, and machine code goes to a file or a
+pipe, not to a terminal.
 
     moedsl compile FILE --emit cuda --emit cubin -o out/
+
+MOE0611 unknown backend
+No installed backend has this name. The note lists those there are; `moedsl doctor` says which of
+them can run here.
 
 MOE0620 no such rows
 The file with rows cannot be read, or has no such case. `FILE#case` takes the entry `case` of a JSON

@@ -61,5 +61,5 @@ The kernel in the IR text is for an architecture that moedsl does not know.
 
     target = sm_70
 
-Use one of the targets that the note lists.
+Use one of those that moedsl knows: sm_80, sm_89, sm_90a, sm_120 and others.
 """
