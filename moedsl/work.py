@@ -132,9 +132,31 @@ def plan(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> I
 
 def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator[Item]:
     """Items of an m-grouped kernel: ``rows[e]`` rows by ``columns`` columns for each expert e."""
+    order = _expert_order(schedule, rows)
+    if schedule.order is not ExpertOrder.INTERLEAVED:
+        return _plan_experts(schedule, rows, columns, order)
+    wide = [expert for expert in order if rows[expert] > schedule.tile.rows]
+    narrow = [expert for expert in order if rows[expert] <= schedule.tile.rows]
+    return _interleaved(
+        list(_plan_experts(schedule, rows, columns, wide)),
+        list(_plan_experts(schedule, rows, columns, narrow)),
+    )
+
+
+def _interleaved(wide: Sequence[Item], narrow: Sequence[Item]) -> Iterator[Item]:
+    """Both in their order, ``wide`` ones spread evenly: a rule that every item can evaluate."""
+    total = len(wide) + len(narrow)
+    for number in range(total):
+        before, through = (n * len(wide) // total for n in (number, number + 1))
+        yield wide[before] if through > before else narrow[number - before]
+
+
+def _plan_experts(
+    schedule: Schedule, rows: Sequence[int], columns: int, order: Sequence[int]
+) -> Iterator[Item]:
     runs = _fused_runs(schedule, rows)
     column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster_columns)
-    for leader in _expert_order(schedule, rows):
+    for leader in order:
         if not runs[leader]:
             continue
         row_tiles = ceil_div(rows[leader], schedule.tile.rows)

@@ -42,10 +42,14 @@ class Along(StrEnum):
 
 
 class ExpertOrder(StrEnum):
-    """INDEX: experts as numbered; LONGEST: by falling row count, ties by number."""
+    """INDEX: experts as numbered; LONGEST: by falling row count, ties by number; INTERLEAVED: those
+    with more than one row tile, which compute, spread evenly among the others, which wait for
+    weights, each as numbered.
+    """
 
     INDEX = "index"
     LONGEST = "longest"
+    INTERLEAVED = "interleaved"
 
 
 class EpilogueStore(StrEnum):

@@ -80,6 +80,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kAlone": schedule.specialised,
         "kRowGrouped": signature.row_grouped,
         "kLongest": longest,
+        "kInterleaved": schedule.order is ExpertOrder.INTERLEAVED and signature.row_grouped,
         "kAlongRows": raster.along is Along.ROWS,
         "kSerpentine": raster.serpentine,
         "kBalanced": schedule.balanced,

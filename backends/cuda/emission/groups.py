@@ -14,7 +14,7 @@ from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import Cooperation, EpilogueStore
-from moedsl.lower.resources.specialised import TALL
+from moedsl.lower.resources.specialised import MOST_FLAT, TALL
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
@@ -33,7 +33,7 @@ def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
             tall, flat = (op.columns, op.rows) if swap else (op.rows, op.columns)
             majors = [_major(kernel.buffer(name)) for name in (tall, flat)]
             found += [
-                WgmmaShape(_TYPES[kernel.signature.compute], flat_extent(kernel, h), *majors)
+                WgmmaShape(_TYPES[kernel.signature.compute], _product_flat(kernel, h), *majors)
                 for h in kernel.schedule.heights
             ]
     return tuple(found)
@@ -45,6 +45,12 @@ def flat_extent(kernel: GpuKernel, height: int) -> int:
     if kernel.schedule.swap_ab:
         return height // layout.rows
     return kernel.schedule.tile.columns // layout.columns
+
+
+def _product_flat(kernel: GpuKernel, height: int) -> int:
+    """The same of one product: half of it where it has no room for all."""
+    flat = flat_extent(kernel, height)
+    return flat if flat <= MOST_FLAT else flat // 2
 
 
 def tall_count(kernel: GpuKernel, height: int) -> int:
@@ -188,7 +194,7 @@ def _emit_products(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> Non
         )
         with writer.from_source(kernel.source, op.span):
             writer.line(
-                f"{sum_name(op.sum)}.template multiply<{tall}_block>({sides}, "
+                f"{sum_name(op.sum)}.template multiply<{tall}_block, {flat}_block>({sides}, "
                 f"moe::Product<{kind}, {majors}>{{}});"
             )
 

@@ -41,9 +41,10 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
         )
         with writer.block("while (open)"):
             writer.lines(
+                "tiles.wait_empty(kTileEmpty);",
                 "const moe::Tile tile = walk.next();",
                 "open = tile.expert >= 0;",
-                f"moe::publish_tile<Order>(tiles, tile, {TILES});",
+                "moe::publish_tile<Order>(tiles, tile, kRing, kTileFull);",
             )
         writer.line("walk.leave();")
     writer.line()

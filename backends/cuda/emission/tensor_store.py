@@ -30,9 +30,7 @@ class _Elements:
         for pipeline, name in zip(
             (v for p in kernel.pipelines for v in p.results), sum_names(kernel), strict=True
         ):
-            self._names[pipeline.name] = (
-                f"{name}.sum[here / Sums::kFlatParts][first / 2 + j * 4 + i]"
-            )
+            self._names[pipeline.name] = f"{name}.at(here / Sums::kFlatParts, first / 8 + j, i)"
 
     def emit_loads(self, rows: bool) -> None:
         """Loads that depend on rows (and perhaps columns), or those that do not."""

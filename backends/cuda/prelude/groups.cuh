@@ -29,6 +29,8 @@ struct Block {
     }
     // To the positions 64 further.
     static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
+    // To its second half.
+    static constexpr u32 kHalf = kBytes / 2;
 };
 
 // kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
@@ -41,35 +43,45 @@ template <int kTallCount, int kFlatCount, bool kSwap>
 struct GroupSums {
     static constexpr int kTall = kTallCount;
     static constexpr int kFlat = kFlatCount;
+    // More flat positions than one product has are cut into two halves.
+    static constexpr int kHalves = kFlat > 256 ? 2 : 1;
+    static constexpr int kProductFlat = kFlat / kHalves;
     static constexpr int kFlatParts = (kFlat + 31) / 32;
     static constexpr int kParts = kTall * kFlatParts;
     static constexpr int kPartRows = kSwap ? 32 : 64;
     static constexpr int kPartColumns = kSwap ? 64 : 32;
     static constexpr int kPitch = kSwap ? 68 : 40;
 
-    float sum[kTall][kFlat / 2];
+    float sum[kTall * kHalves][kProductFlat / 2];
 
     MOE_DEVICE void clear() {
         MOE_UNROLL
-        for (int i = 0; i < kTall; ++i) {
+        for (int i = 0; i < kTall * kHalves; ++i) {
             MOE_UNROLL
-            for (int j = 0; j < kFlat / 2; ++j) sum[i][j] = 0.0f;
+            for (int j = 0; j < kProductFlat / 2; ++j) sum[i][j] = 0.0f;
         }
     }
 
+    // Of the four sums of `tall` and of flat positions 8 * `eight` on, number `i`.
+    MOE_DEVICE float at(int tall, int eight, int i) const {
+        constexpr int kEights = kProductFlat / 8;
+        return sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i];
+    }
+
     // One step of depth: 32 bytes of each operand.
-    template <class TallBlock, class Kind>
+    template <class TallBlock, class FlatBlock, class Kind>
     MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {
         MOE_UNROLL
-        for (int i = 0; i < kTall; ++i) {
-            group_multiply_add(sum[i], advanced(tall, i * TallBlock::kNext), flat, kind);
+        for (int i = 0; i < kTall * kHalves; ++i) {
+            group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
+                               advanced(flat, i % kHalves * FlatBlock::kHalf), kind);
         }
     }
 
     // After the last product: the sums may be used.
     MOE_DEVICE void finish() {
         MOE_UNROLL
-        for (int i = 0; i < kTall; ++i) group_wait<0>(sum[i]);
+        for (int i = 0; i < kTall * kHalves; ++i) group_wait<0>(sum[i]);
     }
 
     // First row and column of a part, counted from this consumer's first.
@@ -92,7 +104,9 @@ struct GroupSums {
             MOE_UNROLL
             for (int j = 0; j < kMost / 8; ++j) {
                 if (first + j * 8 >= kFlat) continue;
-                const float* four = &sum[here / kFlatParts][first / 2 + j * 4];
+                float four[4];
+                MOE_UNROLL
+                for (int i = 0; i < 4; ++i) four[i] = at(here / kFlatParts, first / 8 + j, i);
                 MOE_UNROLL
                 for (int i = 0; i < 2; ++i) {
                     if constexpr (kSwap) {

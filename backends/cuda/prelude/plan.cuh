@@ -44,6 +44,7 @@ struct Plan {
     int row_tiles;  // of every expert; of k-grouped kernels only
     int column_tiles;  // of a whole cluster
     int items;
+    int wide_items;  // those of experts with several row tiles, if they are interleaved
     int columns;
     int rows;
 
@@ -55,7 +56,9 @@ struct Plan {
         return shared_load<int>(Order::kItemEnds + position * 4);
     }
     static MOE_DEVICE int expert_at(int position) {
-        if constexpr (Order::kLongest) return shared_load<int>(Order::kOrder + position * 4);
+        if constexpr (Order::kLongest || Order::kInterleaved) {
+            return shared_load<int>(Order::kOrder + position * 4);
+        }
         return position;
     }
     static MOE_DEVICE bool small(int count) { return count > 0 && count <= Order::kFuseRows; }
@@ -95,6 +98,35 @@ struct Plan {
         sync_cta();
     }
 
+    // Experts with several row tiles first, else by number. Returns how many they are.
+    MOE_DEVICE int separate_experts(int first, int last) const {
+        int mine = 0;
+        for (int e = first; e < last; ++e) mine += wide(count_of(e));
+        int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
+        if (thread_index() == Order::kThreads - 1) shared_store(Order::kTickets, before + mine);
+        sync_cta();
+        const int all = shared_load<int>(Order::kTickets);
+        for (int e = first; e < last; ++e) {
+            const bool is_wide = wide(count_of(e));
+            shared_store(Order::kOrder + (is_wide ? before : all + e - before) * 4, e);
+            before += is_wide;
+        }
+        sync_cta();
+        return all;
+    }
+
+    static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
+
+    // The item that comes `number`-th: wide ones are spread evenly among the others.
+    MOE_DEVICE int item_at(int number) const {
+        if constexpr (Order::kInterleaved) {
+            const i64 before = static_cast<i64>(number) * wide_items / items;
+            const i64 through = (static_cast<i64>(number) + 1) * wide_items / items;
+            return static_cast<int>(through > before ? before : wide_items + number - before);
+        }
+        return number;
+    }
+
     static MOE_DEVICE bool before(int a, int b) {
         const int count_a = a < Order::kExperts ? count_of(a) : -1;
         const int count_b = b < Order::kExperts ? count_of(b) : -1;
@@ -119,6 +151,8 @@ struct Plan {
         constexpr int kRun = (Order::kExperts + Order::kThreads - 1) / Order::kThreads;
         const int first = lesser(thread_index() * kRun, Order::kExperts);
         const int last = lesser(first + kRun, Order::kExperts);
+        int wide_experts = 0;
+        if constexpr (Order::kInterleaved) wide_experts = separate_experts(first, last);
         int mine = 0;
         for (int position = first; position < last; ++position) mine += items_of(expert_at(position));
         int end = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
@@ -129,6 +163,7 @@ struct Plan {
         if constexpr (Order::kCountTiles) number_tiles(first, last);
         sync_cta();
         items = items_through(Order::kExperts - 1);
+        wide_items = wide_experts ? items_through(wide_experts - 1) : 0;
     }
 
     // Output tiles before each expert; needed where several of them share an item.
@@ -205,9 +240,12 @@ struct Walk {
 
     MOE_DEVICE int take_item() {
         if constexpr (Order::kPersistence == Persistence::kDynamic && Order::kAlone) {
-            const int taken = ticket;
-            if (taken < plan.items) ticket = atomic_add(counter, 1) + workers();
-            return taken;
+            // As late as it can be: a ticket taken early keeps an item from who is free before.
+            if (turn == 0) {
+                turn = 1;
+                return worker();
+            }
+            return atomic_add(counter, 1) + workers();
         }
         if constexpr (Order::kPersistence == Persistence::kDynamic && !Order::kAlone) {
             const u32 slot = Order::kTickets + turn * 4;
@@ -242,8 +280,9 @@ struct Walk {
 
     // False behind the last item.
     MOE_DEVICE bool open_item() {
-        const int taken = take_item();
+        int taken = take_item();
         if (taken >= plan.items) return false;
+        taken = plan.item_at(taken);
         if constexpr (Order::kRowGrouped) {
             const int position = Plan<Order>::position_of(taken);
             const int place = taken - (position ? Plan<Order>::items_through(position - 1) : 0);

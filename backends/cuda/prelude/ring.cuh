@@ -69,11 +69,10 @@ MOE_DEVICE Tile take_tile(Ring<kSlots>& ring, u32 tiles, u32 full, u32 empty) {
     return tile_of_rank<Order>(tile, rank_in<Order::kCluster>());
 }
 
-// One thread of the cluster calls; every CTA of it gets the tile.
+// One thread of the cluster calls, once the slot is empty; every CTA of it gets the tile.
 template <class Order, int kSlots>
-MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u32 full, u32 empty) {
+MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u32 full) {
     const u32 place = tiles + ring.slot * int(sizeof(Tile));
-    ring.wait_empty(empty);
     if constexpr (Order::kCluster > 1) {
         Words part[sizeof(Tile) / sizeof(Words)];
         part[0] = {{u32(tile.expert), u32(tile.start), u32(tile.count), u32(tile.row)}};

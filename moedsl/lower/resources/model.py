@@ -140,7 +140,8 @@ def lay_out(
     starts_at = scratch_at + 132
     item_ends_at = starts_at + (experts + 1) * 4
     order_at = item_ends_at + (experts * 4 if kernel.signature.row_grouped else 0)
-    tile_numbers_at = order_at + sort_slots * 4
+    ordered = experts if schedule.order is ExpertOrder.INTERLEAVED else sort_slots
+    tile_numbers_at = order_at + ordered * 4
     end = tile_numbers_at + (experts * 4 if counts_tiles else 0)
     return SharedLayout(
         stage_bytes=stage_bytes,

@@ -33,10 +33,14 @@ TALL = 64
 """Positions of the tall side of a product (PTX ISA: wgmma.mma_async m64nNk16)."""
 MOST_FLAT = 256
 FLAT_STEP = 8
+MOST_BOX = 256
+"""Elements of each dimension of a box (CUDA driver API: cuTensorMapEncodeTiled)."""
 MOST_BLOCKS = 2
 """Blocks of depth that a stage of a low tile holds, for each that one of the highest holds."""
-RING_SLOTS = 4
-"""Tiles that the scheduler may be ahead."""
+RING_SLOTS = {Cooperation.COOPERATIVE: 1, Cooperation.PINGPONG: 2}
+"""Tiles that wait until all roles have taken them. Few: taken late, a tile goes to who is free, and
+CTAs that share operands stay close to each other. Ping-pong consumers are one tile apart.
+"""
 STAGED_PADDING = {True: 4, False: 8}
 """f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
 STORE_BUFFERS = 3
@@ -52,17 +56,21 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     sums = sum(len(op.results) for op in multiplies)
     sharing = consumers_of_tile(schedule)
     swap = schedule.swap_ab
-    found = [(h, share_groups(h, tile.columns, sharing, swap)) for h in schedule.heights]
+    flat_inner = all(_flat_inner(op, swap) for op in multiplies)
+    found = [
+        (h, share_groups(h, tile.columns, sharing, swap, flat_inner)) for h in schedule.heights
+    ]
     layouts = tuple(layout for _, layout in found if layout is not None)
     stage = max(_stage_bytes(kernel, op) for op in multiplies)
     threads = GROUP * (1 + schedule.consumers)
+    slots = RING_SLOTS[schedule.cooperation]
     shared = lay_out(
         kernel,
         stage,
         staging_bytes=_staging_bytes(kernel, sums),
         owners=schedule.consumers,
-        ring_slots=RING_SLOTS,
-        barriers=2 * (schedule.stages + RING_SLOTS) + schedule.consumers,
+        ring_slots=slots,
+        barriers=2 * (schedule.stages + slots) + schedule.consumers,
     )
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
@@ -89,6 +97,12 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             for op in multiplies
         ),
     )
+
+
+def _flat_inner(op: Multiply, swap_ab: bool) -> bool:
+    """Whether depth is innermost in all operands of the flat side."""
+    flat = (op.rows,) if swap_ab else op.columns
+    return all(depth_inner(access, op.over) for access in flat)
 
 
 def starting_registers(target: Target, threads: int) -> int:
@@ -121,11 +135,16 @@ def group_step(swap_ab: bool, compute: Compute) -> StepShape:
     return StepShape(FLAT_STEP, TALL, depth) if swap_ab else StepShape(TALL, FLAT_STEP, depth)
 
 
-def share_groups(height: int, columns: int, groups: int, swap_ab: bool) -> WarpLayout | None:
+def share_groups(
+    height: int, columns: int, groups: int, swap_ab: bool, flat_inner: bool = True
+) -> WarpLayout | None:
     """The grid of consumers that reads least from shared memory, or None if none fits.
 
-    A product reads its tall operand once and its flat one again for every 64 tall positions.
+    A product reads its tall operand once and its flat one again for every 64 tall positions. More
+    flat positions than it has are halved; where depth is not innermost in the flat operand, only
+    between two lines of 64.
     """
+    flat_step = FLAT_STEP if flat_inner else TALL
     best: tuple[int, WarpLayout] | None = None
     for along in range(1, groups + 1):
         layout = WarpLayout(height, along, groups // along)
@@ -133,7 +152,10 @@ def share_groups(height: int, columns: int, groups: int, swap_ab: bool) -> WarpL
             continue
         rows, across = height // along, columns // layout.columns
         tall, flat = (across, rows) if swap_ab else (rows, across)
-        if tall % TALL or flat % FLAT_STEP or flat > MOST_FLAT:
+        halves = 1 if flat <= MOST_FLAT else 2
+        cuts = halves * (layout.rows if swap_ab else layout.columns)
+        step = FLAT_STEP if cuts == 1 else flat_step
+        if tall % TALL or flat % (halves * step) or flat > 2 * MOST_FLAT:
             continue
         cost = tall // TALL * (TALL + flat)
         if best is None or cost < best[0]:

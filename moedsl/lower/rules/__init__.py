@@ -51,6 +51,7 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
 DEMAND: tuple[tuple[str, Rule], ...] = (
     ("MOE0413", demand.warps_share_tile),
     ("MOE0417", demand.consumers_share_tile),
+    ("MOE0418", demand.boxes_fit_engine),
     ("MOE0414", demand.shared_memory_fits),
     ("MOE0428", hardware.registers_fit_pool),
     ("MOE0415", demand.registers_fit),

@@ -8,6 +8,7 @@ from moedsl.ir.core import Compute
 from moedsl.lower.resources import LINE_BYTES, WARP, element_bytes, step_shape
 from moedsl.lower.resources.specialised import (
     FLAT_STEP,
+    MOST_BOX,
     MOST_FLAT,
     TALL,
     block_depth,
@@ -137,6 +138,38 @@ def consumers_share_tile(case: Case) -> Iterator[Finding]:
             "use fewer consumers, or `swap_ab` for low tiles"
             if not schedule.swap_ab
             else "use fewer consumers, or a wider tile",
+        )
+
+
+def boxes_fit_engine(case: Case) -> Iterator[Finding]:
+    """The copy engine brings a block of an operand in one box, or a CTA's share of it.
+
+    CTAs of a cluster share the rows, by whole groups of 8.
+    """
+    schedule = case.schedule
+    if not schedule.specialised:
+        return
+    cluster = schedule.cluster_columns
+    heights = [("tile.rows", schedule.tile.rows), *(("tails", tail) for tail in schedule.tails)]
+    for field, height in heights:
+        if height % (cluster * FLAT_STEP) or height // cluster > MOST_BOX:
+            yield Finding(
+                (field, "cluster_columns"),
+                f"the copy engine cannot bring in {case.words(field)} {height}",
+                f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
+                (
+                    (
+                        f"each of {cluster} CTAs brings in a box of rows: a multiple of"
+                        f" {FLAT_STEP}, at most {MOST_BOX}"
+                    ),
+                ),
+            )
+            return
+    if schedule.tile.columns > MOST_BOX:
+        yield Finding(
+            ("tile.columns",),
+            f"the copy engine cannot bring in {case.words('tile.columns')} {schedule.tile.columns}",
+            f"must be at most {MOST_BOX}",
         )
 
 

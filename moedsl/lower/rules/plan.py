@@ -84,10 +84,10 @@ def fuse_needs_ragged_rows(case: Case) -> Iterator[Finding]:
 
 
 def order_needs_ragged_rows(case: Case) -> Iterator[Finding]:
-    """Experts with equally many tiles have no longest."""
-    longest = case.schedule.order is ExpertOrder.LONGEST
-    if longest and not case.kernel.signature.row_grouped:
-        yield _needs_ragged_rows(case, "order", "order longest")
+    """Experts with equally many tiles have no longest, and none that are wider than others."""
+    order = case.schedule.order
+    if order is not ExpertOrder.INDEX and not case.kernel.signature.row_grouped:
+        yield _needs_ragged_rows(case, "order", f"order {order}")
 
 
 def _needs_ragged_rows(case: Case, field: str, directive: str) -> Finding:
