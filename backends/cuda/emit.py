@@ -15,9 +15,11 @@ from moedsl.backends.cuda.emission.epilogue import emit_outputs, emit_store_tile
 from moedsl.backends.cuda.emission.producer import emit_producer
 from moedsl.backends.cuda.emission.wgmma import WGMMA_PART, wgmma_text
 from moedsl.backends.cuda.emission.writer import Writer, identifier
+from moedsl.backends.cuda.gpu import RoleName
 from moedsl.backends.cuda.lower import lower_to_gpu
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import EpilogueStore, Persistence
+from moedsl.lower.resources.specialised import consumers_of_tile
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
@@ -127,7 +129,12 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
 def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
-        return [*_SPECIALISED_PARTS, *(["split"] if kernel.schedule.split_k > 1 else [])]
+        gather = ["gather"] if roles.gathers(kernel.role(RoleName.ROWS)) else []
+        return [
+            *_SPECIALISED_PARTS,
+            *gather,
+            *(["group_split"] if kernel.schedule.split_k > 1 else []),
+        ]
     sums = "simt" if kernel.signature.compute is Compute.F32 else "tensor_core"
     parts = ["words", "memory", "async", "convert", "math", "operand", "plan"]
     if sums == "tensor_core":
@@ -152,6 +159,7 @@ def _workspace(kernel: GpuKernel) -> tuple[WorkspaceRule, ...]:
     if schedule.split_k > 1:
         tile = schedule.tile.rows * schedule.tile.columns * 4
         partials = schedule.split_k * kernel.resources.sums_count * tile
-        rules.append(WorkspaceRule(WorkspacePart.SEMAPHORES, per_tile=4))
+        sharing = consumers_of_tile(schedule) if schedule.specialised else 1
+        rules.append(WorkspaceRule(WorkspacePart.SEMAPHORES, per_tile=4 * sharing))
         rules.append(WorkspaceRule(WorkspacePart.PARTIALS, per_tile=partials))
     return tuple(rules)

@@ -131,10 +131,40 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
                 _emit_pipeline(writer, kernel, pipeline, number)
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
-        parts = any(isinstance(op, JoinParts) for op in kernel.tile_body)
-        store = "store_parts" if parts else "store_tile"
-        writer.line(f"{store}<kHeight>(arguments, tile, group, {', '.join(names)});")
+        if any(isinstance(op, JoinParts) for op in kernel.tile_body):
+            _emit_join(writer, kernel, names)
+        writer.line(f"store_tile<kHeight>(arguments, tile, group, {', '.join(names)});")
     writer.line()
+
+
+def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
+    """Leave this part of the sums; the last part to come goes on with all of them."""
+    pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
+    sharing = 1 if pingpong else kernel.schedule.consumers
+    share = f"tile.number * {sharing}{'' if pingpong else ' + group'}"
+    writer.lines(
+        f"constexpr int kSums = {len(names)};",
+        "constexpr int kSumFloats = Order::kTileRows * Order::kTileColumns"
+        + (f" / {sharing};" if sharing > 1 else ";"),
+        "constexpr moe::i64 kPartFloats = kSums * kSumFloats;",
+        f"const int share = {share};  // what this consumer has of all tiles",
+        "float* const parts = arguments.partials + share * (kSplits * kPartFloats);",
+        "float* const part = parts + tile.split * kPartFloats;",
+    )
+    for place, name in enumerate(names):
+        writer.line(f"moe::store_sums({_plane_of('part', place)}, {name});")
+    writer.lines(
+        "const moe::u32 scratch = kScratch + group * 4;",
+        "if (!moe::arrive_last_group(arguments.semaphores + share, kSplits, scratch, 1 + group)) {",
+        "    return;",
+        "}",
+    )
+    for place, name in enumerate(names):
+        writer.line(f"moe::add_parts<kSplits>({name}, {_plane_of('parts', place)}, kPartFloats);")
+
+
+def _plane_of(base: str, place: int) -> str:
+    return base if place == 0 else f"{base} + {place} * kSumFloats"
 
 
 def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:

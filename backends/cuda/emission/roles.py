@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import build_plan, extent
+from moedsl.backends.cuda.emission.arguments import build_plan, extent, pointer, stride
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
     clip_of,
@@ -13,7 +13,7 @@ from moedsl.backends.cuda.emission.maps import (
     row_heights,
 )
 from moedsl.backends.cuda.emission.writer import identifier
-from moedsl.backends.cuda.gpu import Fill, Role, RoleName, Side
+from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Cooperation, Persistence
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel
 
 TILES = "kRing, kTileFull, kTileEmpty"
+_FIRST_ROWS_WARP = 2
+_MOST_BEHIND = 3
+NAMED_GATHER = 15
+"""The named barrier of the threads that gather; consumers have those from 1 on."""
 _PRODUCERS = (RoleName.COLUMNS, RoleName.ROWS)
 
 
@@ -52,17 +56,32 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
 
 def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
     """``produce_columns`` and ``produce_rows``: stages of every sum of every tile."""
+    rows = kernel.role(RoleName.ROWS)
+    if gathers(rows):
+        behind = max(0, min(_MOST_BEHIND, kernel.schedule.stages - 2))
+        first, threads = (32 * n for n in (_FIRST_ROWS_WARP, rows.warps))
+        writer.lines(
+            f"using Rows = moe::Gather<{first}, {threads}>;",
+            f"constexpr int kBehind = {behind};  // stages under way before one has to have landed",
+            f"constexpr moe::u32 kRowIds = {kernel.resources.shared.row_ids_at};",
+            "",
+        )
     for name in _PRODUCERS:
         role = kernel.role(name)
         writer.line(f"// Brings in the {name} of every stage, as soon as the stage is free.")
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
-            writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;", "MOE_ROLL")
+            writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
+            if gathers(role):
+                writer.line("moe::Landing<kStages, kBehind> landing;")
+            writer.line("MOE_ROLL")
             with writer.block("for (;;)"):
                 writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
                 writer.line("if (tile.expert < 0) break;")
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
                     _emit_fill(writer, kernel, fill, number)
+            if gathers(role):
+                writer.line("landing.finish(kFull);")
         writer.line()
 
 
@@ -70,7 +89,51 @@ def _emit_fill(writer: Writer, kernel: GpuKernel, fill: Fill, number: int) -> No
     writer.line(f"// Stages of the sum over {identifier(fill.over)}.")
     with writer.block(""):
         emit_range(writer, kernel, fill.over, f"depth_blocks{number}(tile.height)")
-        _emit_tensor_copies(writer, kernel, fill)
+        if any(copy.way is CopyWay.MAPPED for copy in fill.body):
+            _emit_gather(writer, kernel, fill)
+        else:
+            _emit_tensor_copies(writer, kernel, fill)
+
+
+def gathers(role: Role) -> bool:
+    """Whether the warps of a producer copy by themselves, through a map."""
+    fills = [op for op in role.body if isinstance(op, Fill)]
+    return any(copy.way is CopyWay.MAPPED for fill in fills for copy in fill.body)
+
+
+def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
+    """Stages of rows that a map leads to."""
+    signature = kernel.signature
+    (copy,) = fill.body
+    buffer, access = kernel.buffer(copy.buffer), copy.access
+    dim = access.position(signature.rows)
+    assert dim is not None
+    via = access.coordinates[dim].via
+    assert via is not None
+    start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    base = (
+        f"{pointer(access.tensor)} + depth * {stride(access.tensor, len(access.coordinates) - 1)}"
+    )
+    place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
+    writer.lines(
+        f"Rows::open(kRowIds, {pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)},",
+        f"    tile.rows, {NAMED_GATHER});",
+        "int depth = range.first;",
+        "MOE_ROLL",
+    )
+    with writer.block("for (; stages_left > 0; --stages_left)"):
+        writer.lines(
+            "const moe::u32 base = stages.slot * kStageBytes;", "stages.wait_empty(kEmpty);"
+        )
+        writer.line("MOE_ROLL")
+        with writer.block("for (int block = 0; block < kept; ++block)"):
+            with writer.from_source(kernel.source, copy.span):
+                writer.line(
+                    f"Rows::copy({place} + block * ({row_block_bytes(buffer)}), kRowIds, {base}, "
+                    f"{stride(access.tensor, dim)}, tile.rows, tile.height, range.last - depth);"
+                )
+            writer.line("depth += kBlockDepth;")
+        writer.lines("landing.issued(kFull);", "stages.advance();")
 
 
 def emit_range(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.lower.assign_roles import assign_roles
 from moedsl.backends.cuda.lower.choose_copies import choose_copies
+from moedsl.backends.cuda.lower.fall_back import can_specialise, fall_back
 from moedsl.backends.cuda.lower.open_pipelines import open_pipelines
 from moedsl.backends.cuda.lower.place_buffers import place_buffers
 from moedsl.lower.pipeline import Pass
@@ -50,5 +51,11 @@ PASSES = (
 
 
 def lower_to_gpu(kernel: TileKernel, access: AccessModes) -> GpuKernel:
-    """``kernel`` as one CTA executes it. The schedule is legal on the kernel's target."""
-    return assign_roles(place_buffers(choose_copies(open_pipelines(kernel, access))))
+    """``kernel`` as one CTA executes it. The schedule is legal on the kernel's target.
+
+    Where specialised warps cannot work on arrays with ``access``, the portable path does.
+    """
+    lowered = choose_copies(open_pipelines(kernel, access))
+    if not can_specialise(lowered):
+        return lower_to_gpu(fall_back(kernel), access)
+    return assign_roles(place_buffers(lowered))

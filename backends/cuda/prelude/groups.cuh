@@ -68,6 +68,11 @@ struct GroupSums {
         return sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i];
     }
 
+    MOE_DEVICE void put(int tall, int eight, int i, float value) {
+        constexpr int kEights = kProductFlat / 8;
+        sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i] = value;
+    }
+
     // One step of depth: 32 bytes of each operand.
     template <class TallBlock, class FlatBlock, class Kind>
     MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {

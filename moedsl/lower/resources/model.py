@@ -52,7 +52,7 @@ class SharedLayout:
     warp, or to each consumer if warps are specialised. ``ring_slots`` counts the tiles that may be
     in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
     stand two mbarriers for each stage, then two for each slot of the ring, if warps are
-    specialised.
+    specialised; at ``row_ids_at`` where a map leads the rows of a tile.
     """
 
     stage_bytes: int
@@ -61,6 +61,7 @@ class SharedLayout:
     barriers_at: int
     ring_at: int
     ring_slots: int
+    row_ids_at: int
     tickets_at: int
     scratch_at: int
     starts_at: int
@@ -123,9 +124,10 @@ def lay_out(
     owners: int,
     ring_slots: int,
     barriers: int = 0,
+    row_ids: int = 0,
 ) -> SharedLayout:
     """Shared memory of ``kernel``: ``staging_bytes`` for each of ``owners``, ``barriers`` mbarriers
-    in all.
+    and ``row_ids`` i32 in all.
     """
     schedule, experts = kernel.schedule, kernel.signature.expert_count
     sort_slots = 0
@@ -135,7 +137,8 @@ def lay_out(
     staging_at = schedule.stages * stage_bytes
     barriers_at = staging_at + owners * staging_bytes
     ring_at = aligned(barriers_at + 8 * barriers, 16)
-    tickets_at = ring_at + ring_slots * TILE_BYTES
+    row_ids_at = ring_at + ring_slots * TILE_BYTES
+    tickets_at = aligned(row_ids_at + row_ids * 4, 16)
     scratch_at = tickets_at + 16
     starts_at = scratch_at + 132
     item_ends_at = starts_at + (experts + 1) * 4
@@ -150,6 +153,7 @@ def lay_out(
         barriers_at=barriers_at,
         ring_at=ring_at,
         ring_slots=ring_slots,
+        row_ids_at=row_ids_at,
         tickets_at=tickets_at,
         scratch_at=scratch_at,
         starts_at=starts_at,

@@ -20,6 +20,7 @@ from moedsl.lower.resources.model import (
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
+    from moedsl.ir.core import Access
     from moedsl.ir.moe import Signature
     from moedsl.ir.schedule import Schedule
     from moedsl.ir.tile import TileKernel
@@ -45,7 +46,7 @@ STAGED_PADDING = {True: 4, False: 8}
 """f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
-_OTHER_REGISTERS = 40
+_OTHER_REGISTERS = 32
 """Addresses, descriptors and loop state of a consumer, as compiled kernels show it."""
 
 
@@ -71,6 +72,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         owners=schedule.consumers,
         ring_slots=slots,
         barriers=2 * (schedule.stages + slots) + schedule.consumers,
+        row_ids=tile.rows if any(gathered(op.rows) for op in multiplies) else 0,
     )
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
@@ -97,6 +99,11 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             for op in multiplies
         ),
     )
+
+
+def gathered(access: Access) -> bool:
+    """Whether lines of an operand are found through a map."""
+    return any(coordinate.via is not None for coordinate in access.coordinates)
 
 
 def _flat_inner(op: Multiply, swap_ab: bool) -> bool:

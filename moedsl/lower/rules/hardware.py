@@ -8,12 +8,13 @@ from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
-from moedsl.lower.resources.specialised import starting_registers
+from moedsl.lower.resources.specialised import gathered, starting_registers
 from moedsl.lower.rules.case import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from moedsl.ir.core import Access
     from moedsl.lower.rules.case import Case
 
 MOST_CLUSTER = 8
@@ -62,9 +63,25 @@ def cluster_needs_hardware(case: Case) -> Iterator[Finding]:
 
 
 def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
-    """The portable path has no multicast to use a cluster for."""
-    if _clustered(case) and not case.schedule.specialised:
+    """The portable path has no multicast to use a cluster for; nor have rows through a map."""
+    if not _clustered(case):
+        return
+    if not case.schedule.specialised:
         yield _needs_specialised_path(_cluster_fields(case), "cluster")
+    elif case.schedule.cluster_rows > 1:
+        yield Finding(
+            ("cluster_rows",),
+            f"a cluster of {case.schedule.cluster_rows} along {case.name('rows')}",
+            f"specialised warps share {case.name('rows')} along {case.name('columns')} only",
+            help=f"cluster along {case.name('columns')} instead",
+        )
+    elif any(gathered(op.lhs) for op in case.kernel.body if isinstance(op, Contract)):
+        yield Finding(
+            ("cluster_columns",),
+            "nothing is shared in a cluster: rows come through a map",
+            "the copy engine, which shares, follows no maps",
+            help="remove `cluster`",
+        )
 
 
 def _clustered(case: Case) -> bool:
@@ -160,13 +177,20 @@ def _engine_obstacle(case: Case, op: Contract) -> str:
     signature = case.kernel.signature
     for access, position in ((op.lhs, signature.rows), (op.rhs, signature.columns)):
         inner = access.coordinates[-1].index
-        if any(c.via is not None for c in access.coordinates):
-            return f"{access.tensor} is read through a map"
+        if gathered(access) and not _gathers_rows(case, op, access):
+            return f"{access.tensor} is read through a map, and not rows by depth"
         if inner not in (op.over, position):
             return f"the innermost dimension of {access.tensor} is {inner}"
         if inner == op.over == signature.ragged:
             return f"the summed rows are innermost in {access.tensor}"
     return ""
+
+
+def _gathers_rows(case: Case, op: Contract, access: Access) -> bool:
+    """Whether the map leads to whole rows, whose depth is innermost."""
+    via = [c.index for c in access.coordinates if c.via is not None]
+    depth = access.coordinates[-1]
+    return via == [case.kernel.signature.rows] and depth.index == op.over and access is op.lhs
 
 
 def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
