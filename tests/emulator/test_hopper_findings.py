@@ -323,6 +323,46 @@ CASES = [
         says="no mbarrier at byte 24592",
     ),
     Seeded(
+        "write over an mbarrier",
+        "mbarrier",
+        """
+    if (leads) shared_store(bar + $FIX, 1.0f);  // BUG
+    global_store(arguments.y + first, 1.0f);
+""",
+        "12",
+        "16",
+        says="where an mbarrier lies",
+    ),
+    Seeded(
+        "numbered barrier used by others who cannot know that it is free",
+        "race divergence",
+        """
+    named_sync(warp_index() < 2 ? 1 : $FIX, 64);  // BUG
+    global_store(arguments.y + first, 1.0f);
+""",
+        "1",
+        "2",
+        says="barrier 1",
+    ),
+    Seeded(
+        "numbered barrier arrived at again before the others have come",
+        "race divergence",
+        """
+    if (warp_index() < 2) {
+        named_arrive(1, 128);
+        $FIX
+        named_arrive(1, 128);  // BUG
+    } else {
+        named_sync(1, 128);
+        $FIX
+        named_sync(1, 128);
+    }
+    global_store(arguments.y + first, 1.0f);
+""",
+        "",
+        "named_sync(2, 128);",
+    ),
+    Seeded(
         "no such numbered barrier",
         "barrier",
         """

@@ -135,10 +135,8 @@ static void issue_store(unsigned offset, unsigned bytes, int line, std::function
   for (unsigned i = offset / granule_bytes; i < (offset + bytes) / granule_bytes; i++) {
     const Content content = block.shared.contents[i];
     if (content == Content::defined) continue;
-    const bool flying = content == Content::in_flight;
-    fail_here(flying ? "in_flight" : "undefined", line,
-              text("stores byte %u of shared memory, %s", i * granule_bytes,
-                   flying ? "to which a copy is under way" : "which nobody has written"));
+    fail_here(kind_of(content), line,
+              text("stores byte %u of shared memory, %s", i * granule_bytes, obstacle(content)));
   }
   BulkGroups& bulk = thread.bulk;
   if (!bulk.agent) bulk.agent = new_agent(block, "a bulk store of " + describe(thread));
