@@ -278,6 +278,17 @@ CASES = [
         "4",
     ),
     Seeded(
+        "array at the end of a struct left",
+        "crash",
+        """
+    struct { float values[4]; } last = {{0, 1, 2, 3}};
+    for (int i = 0; i < $FIX; ++i) last.values[i] += static_cast<float>(thread);  // BUG
+    global_store(arguments.y + thread, last.values[3]);
+""",
+        "5",
+        "4",
+    ),
+    Seeded(
         "offset beyond 31 bits",
         "crash",
         """
