@@ -129,6 +129,42 @@ CASES = [
         "true",
     ),
     Seeded(
+        "two groups take turns, and nobody begins",
+        "deadlock",
+        """
+    const int group = warp_index() / 2;
+    role("group", group);
+    if (group == 1) { $FIX }
+    for (int turn = 0; turn < 3; ++turn) {
+        named_sync(1 + group, 128);  // BUG
+        if (thread % 64 == 0) shared_store(stage, turn);
+        if (group == 0 || turn < 2) named_arrive(2 - group, 128);
+    }
+    global_store(arguments.y + first, 1.0f);
+""",
+        "",
+        "named_arrive(1, 128);",
+        says="(group 1; the first is 64) wait in barrier 2",
+    ),
+    Seeded(
+        "two groups take turns, and one does not wait for its own",
+        "race",
+        """
+    const int group = warp_index() / 2;
+    role("group", group);
+    if (group == 1) named_arrive(1, 128);
+    for (int turn = 0; turn < 3; ++turn) {
+        named_$FIX(1 + group, 128);
+        if (thread % 64 == 0) shared_store(stage, turn);
+        if (group == 0 || turn < 2) named_arrive(2 - group, 128);
+    }
+    global_store(arguments.y + first, 1.0f);
+""",
+        "arrive",
+        "sync",
+        says="by group ",
+    ),
+    Seeded(
         "elect in a divergent branch",
         "divergence",
         """
