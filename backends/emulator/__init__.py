@@ -8,11 +8,12 @@ host half. A primitive's model says what PTX says; what an H200 has confirmed bi
 by ``python -m tests.conformance``, everything else is modelled only.
 
 Checked in every launch: bounds with the buffer's name, alignment, writes to inputs, elements
-written twice, memory nobody has written, copies and products nobody has waited for, divergence,
-barrier counts, mbarrier counts and phases, what is unfinished at the end, deadlock. With ``races``
-besides: accesses that nothing orders, in shared and in global memory, in the generic and the async
-proxy. Not modelled: several GPUs, timing, atomic operations that race with plain accesses, launches
-that overlap.
+written twice, memory and accumulators nobody has set, copies and products nobody has waited for,
+divergence, barrier counts, mbarrier counts, phases and bytes, what is unfinished at the end,
+deadlock. With ``races`` besides: accesses that nothing orders, in shared and in global memory, in
+the generic and the async proxy, and numbered barriers used again too early. Reports name the roles
+that a kernel gives its threads with ``role``. Not modelled: several GPUs, timing, atomic
+operations that race with plain accesses, launches that overlap.
 """
 
 from moedsl.backends.emulator.backend import BACKEND, EmulatorBackend

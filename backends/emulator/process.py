@@ -41,12 +41,22 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """``data`` are the bytes a kernel sees at an address that is ``alignment`` modulo 256."""
+    """``data`` are the bytes a kernel sees at an address that is ``alignment`` modulo 256.
+
+    ``gaps``, as long as ``data`` or empty, is 1 where nobody may write: between an output's
+    elements.
+    """
 
     name: str
     data: bytearray
     use: Use
     alignment: int = 0
+    gaps: bytes = b""
+
+    @property
+    def pages(self) -> int:
+        """Bytes of the file that the buffer takes, its gaps behind it."""
+        return -(-(self.alignment + len(self.data) + len(self.gaps)) // PAGE) * PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +126,8 @@ def _store(memory: IO[bytes], buffers: Sequence[Buffer]) -> list[int]:
         offsets.append(end)
         memory.seek(end + buffer.alignment)
         memory.write(buffer.data)
-        end += -(-(buffer.alignment + len(buffer.data)) // PAGE) * PAGE
+        memory.write(buffer.gaps)
+        end += buffer.pages
     memory.truncate(max(end, PAGE))
     memory.flush()
     return offsets
@@ -142,7 +153,7 @@ def _request(
         f"timeout {options.timeout}",
         f"memory {memory}",
         *(
-            f"buffer {b.name} {offset} {b.alignment} {len(b.data)} {b.use}"
+            f"buffer {b.name} {offset} {b.alignment} {len(b.data)} {b.use} {len(b.gaps)}"
             for b, offset in zip(launch.buffers, offsets, strict=True)
         ),
         f"arguments {launch.arguments.hex()}",

@@ -29,6 +29,7 @@ PRELUDE = Path(__file__).parent / "prelude"
 _COMMON = ("-std=c++20", "-fno-omit-frame-pointer", "-g1")
 _RUNTIME_FLAGS = (*_COMMON, "-O3", "-rdynamic", "-Wall", "-Wextra")
 _UNDEFINED = "-fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero"
+_STRICT = _UNDEFINED.replace("bounds", "bounds-strict")  # also where an array ends its struct
 # The CUDA compiler knows all of the language's pragmas; a host compiler need not warn of them.
 # Contraction would round once where the kernel's text rounds twice.
 _KERNEL_FLAGS = (*_COMMON, "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off")
@@ -36,6 +37,7 @@ _KERNEL_FLAGS = (*_COMMON, "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off")
 _LEAN = () if sys.platform == "darwin" else ("-nostdlib",)
 _WELCOME_FLAGS = (
     ("-ftrivial-auto-var-init=pattern",),
+    (_STRICT, "-fsanitize-undefined-trap-on-error"),
     (_UNDEFINED, "-fsanitize-undefined-trap-on-error"),
     (_UNDEFINED, "-fsanitize-trap=all"),
 )
@@ -175,7 +177,7 @@ def kernel_library(unit: str) -> Path:
     Raises KernelRefusedError if the compiler refuses it, UnavailableError if there is none.
     """
     compiler = find_compiler()
-    key = _digest(compiler.identity, *_KERNEL_FLAGS, *_LEAN, _UNDEFINED, _prelude_digest(), unit)
+    key = _digest(compiler.identity, *_KERNEL_FLAGS, *_LEAN, _STRICT, _prelude_digest(), unit)
     folder = _folder(cache_folder())
     library = folder / f"{key}.so"
     if not library.is_file():

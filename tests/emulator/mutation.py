@@ -1,32 +1,33 @@
 """Mutants of emitted code, to see whether the emulator notices a kernel that is slightly wrong.
 
-    python -m tests.emulator.mutation --count 100 --seed 1
+    python -m tests.emulator.mutation --count 100 --seed 1 --jobs 2
 
-damages that many places of each kernel in ``KERNELS``, one at a time, and prints what became of
-each mutant: killed by a finding or a wrong result; refused by the compiler or compiled to the very
-code of the original (neither is counted); or survived. Survivors are for people to explain:
-equivalent, or a hole in the checks.
+damages that many places of each of ``SUBJECTS``, one at a time, and prints what became of each
+mutant: killed by a finding or a wrong result; refused by the compiler or compiled to the very code
+of the original (neither is counted); explained, as ``equivalent_emitted.txt`` says why nothing can
+kill it; or survived, for people to explain: equivalent, or a hole in the checks.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from moedsl.backends.cuda.access import access_modes
 from moedsl.backends.emulator.executable import EmulatorExecutable, Variant
 from moedsl.backends.emulator.options import STANDARD_POLICIES, Options
-from moedsl.backends.emulator.report import KernelFaultError
+from moedsl.backends.emulator.process import run
+from moedsl.backends.emulator.report import EmulationError, KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, kernel_library
-from moedsl.backends.emulator.unit import PRIMITIVES, Unit
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType
 from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
@@ -34,18 +35,122 @@ from moedsl.lower.build_tile import build_tile
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
+from tests.conformance.model import launch_of
 from tests.cuda.kernels import forward, weight_gradient
 from tests.emulator.harness import poison_maps
+from tests.emulator.mutants import Mutant, choose, mutants_of
+from tests.hopper.kernels import Sizes, expected, gemm_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from moedsl.backends.cuda.abi import AccessModes
+    from moedsl.backends.emulator.unit import Unit
+    from moedsl.inputs import Arguments
     from moedsl.ir.moe import MoeKernel
 
+EQUIVALENT = Path(__file__).parent / "equivalent_emitted.txt"
+TIMEOUT = 5.0
+"""Seconds without a result after which a launch hangs; the slowest takes a tenth of that."""
+
+
+class Subject(Protocol):
+    """A kernel to be damaged."""
+
+    @property
+    def unit(self) -> Unit:
+        """Its emitted code."""
+
+    def outcome(self, unit: Unit) -> str:
+        """What shows first when ``unit`` runs in its place: a kind of finding, ``wrong``; else
+        ``survived``.
+        """
+
+
+class _Executable(EmulatorExecutable):
+    """A kernel whose code is replaced."""
+
+    damaged: Unit | None = None
+
+    def variant(self, modes: AccessModes) -> Variant:
+        variant = super().variant(modes)
+        return replace(variant, unit=self.damaged) if self.damaged else variant
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What the compiler makes of a kernel under a schedule."""
+
+    kernel: MoeKernel
+    schedule: Schedule
+    rows: tuple[tuple[int, ...], ...] = ((70, 0, 1, 133), (5, 3, 16, 0), (0, 0, 200, 9))
+    target: str = "sm_80"
+
+    def _executable(self) -> _Executable:
+        return _Executable(build_tile(self.kernel, self.schedule, TARGETS[self.target]))
+
+    def _arguments(self, rows: tuple[int, ...]) -> Arguments:
+        padding = {t.name: Layout(padding=8) for t in self.kernel.signature.tensors}
+        spare = 3 if rows == self.rows[0] else 0  # without, the last row ends its buffer
+        return make_inputs(self.kernel, rows, {"t": 240}, Mode.EXACT, 1, padding, spare)
+
+    @cached_property
+    def unit(self) -> Unit:
+        """The code for tensors with padded rows."""
+        arrays = self._arguments(self.rows[0]).call().arrays
+        return self._executable().variant(access_modes(self.kernel.signature, arrays)).unit
+
+    def outcome(self, unit: Unit) -> str:
+        """Rows of several kinds, each under every policy."""
+        executable = self._executable()
+        executable.damaged = unit
+        for rows in self.rows:
+            given = self._arguments(rows)
+            poison_maps(given)
+            for policy in STANDARD_POLICIES:
+                executable.options = Options(policy, timeout=TIMEOUT, multiprocessors=2)
+                given.reset()
+                try:
+                    executable.launch(given.call())
+                except KernelFaultError as error:
+                    return error.finding.kind
+                outputs = (given.inputs, given.outputs, given.initial_outputs, given.ends)
+                if not check_outputs(self.kernel, *outputs, Mode.EXACT).passed or given.trespass():
+                    return "wrong"
+        return "survived"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A kernel of ``tests/hopper``."""
+
+    name: str
+    sizes: Sizes
+
+    @cached_property
+    def unit(self) -> Unit:
+        """Its code with the primitives before it."""
+        return gemm_case(self.name, self.sizes).unit
+
+    def outcome(self, unit: Unit) -> str:
+        """One product, under every policy."""
+        case = gemm_case(self.name, self.sizes)
+        want = expected(case, self.sizes, 0).tobytes()
+        for policy in STANDARD_POLICIES:
+            launch = replace(launch_of(case, 0), unit=unit)
+            try:
+                run(launch, Options(policy, timeout=TIMEOUT))
+            except EmulationError as error:
+                return error.finding.kind
+            (result,) = (buffer.data for buffer in launch.buffers if buffer.name == "c")
+            if result != want:
+                return "wrong"
+        return "survived"
+
+
 BASE = Schedule(TileShape(64, 64, 32), stages=3)
-KERNELS: dict[str, tuple[MoeKernel, Schedule]] = {
-    "tails": (
+SUBJECTS: dict[str, Subject] = {
+    "tails": Generated(
         forward(4, 136, 104),
         replace(
             BASE,
@@ -54,78 +159,43 @@ KERNELS: dict[str, tuple[MoeKernel, Schedule]] = {
             raster=Raster(Along.ROWS, 2, True),
         ),
     ),
-    "split": (
-        forward(4, 72, 200, scatter=True, accumulate=True, output=DType.F32),
+    "split": Generated(
+        forward(6, 72, 200, scatter=True, accumulate=True, output=DType.F32),
         replace(BASE, split_k=3, fuse_rows=16, order=ExpertOrder.LONGEST),
+        ((70, 0, 1, 90, 3, 7), (5, 3, 16, 0, 17, 2), (0, 0, 150, 9, 0, 0)),
     ),
-    "swapped": (
+    "swapped": Generated(
         forward(4, 72, 141, weights="ekn", gather=True),
         replace(BASE, swap_ab=True, tails=(24, 8), persistent=Persistence.OFF),
     ),
-    "gradient": (weight_gradient(4, 72, 136, compute=Compute.TF32), replace(BASE, stages=2)),
+    "gradient": Generated(
+        weight_gradient(4, 72, 136, compute=Compute.TF32), replace(BASE, stages=2)
+    ),
+    "many": Generated(
+        forward(150, 24, 40),
+        replace(BASE, tails=(16,)),
+        (tuple((7 * e + 1) % 4 for e in range(150)), (40, *[0] * 139, *range(10))),
+    ),
+    "hopper": Written("gemm", Sizes(300, 136, 328)),
+    "hopper cluster": Written("gemm_cluster", Sizes(300, 264, 392)),
 }
-ROWS = ((70, 0, 1, 133), (5, 3, 16, 0), (0, 0, 200, 9))
-POLICIES = STANDARD_POLICIES
-
-SUBSTITUTIONS: tuple[tuple[str, str, str], ...] = (
-    ("drop the wait", r"\b(?:moe::)?copy_wait<[^>]*>\(\);", ""),
-    ("wait for one fewer", r"copy_wait<kStages - 2>", "copy_wait<kStages - 1>"),
-    ("drop the commit", r"\b(?:moe::)?copy_commit\(\);", ""),
-    ("drop the barrier", r"\b(?:moe::)?sync_cta\(\);", ""),
-    ("drop the warp's barrier", r"\b(?:moe::)?sync_warp\(\);", ""),
-    ("drop the fence", r"\b(?:moe::)?fence_device\(\);", ""),
-    ("wrong stage", r"stage \+ 1 == kStages \? 0", "stage == kStages ? 0"),
-    ("stage not advanced", r"stage = stage \+ 1 == kStages \? 0 : stage \+ 1", "stage = stage"),
-    ("bound one too wide", r" < ", " <= "),
-    ("bound one too narrow", r" <= ", " < "),
-    ("bound turned", r" > ", " >= "),
-    ("bound moved", r" >= ", " > "),
-    ("condition turned", r" == ", " != "),
-    ("both for either", r" && ", " || "),
-    ("either for both", r" \|\| ", " && "),
-    ("sum for difference", r" - ", " + "),
-    ("difference for sum", r" \+ ", " - "),
-    ("no factor", r" \* (?=\d+\b)", " + "),
-    ("number one more", r"(?<=[ (])([1-9]\d*)(?=[,;)\] ])", "{+1}"),
-    ("zero becomes one", r"(?<=[=(, ])0(?=[;),])", "1"),
-    ("swizzle bit", r" \^ ", " | "),
-    ("remainder dropped", r" % ", " / "),
-    ("mask", r" & ", " | "),
-    ("negated", r"\bif \((?!constexpr)", "if (!"),
-)
 
 
-class EquivalentError(Exception):
-    """A mutant compiles to the very code of its original."""
+@cache
+def explanations() -> Mapping[tuple[str, str], str]:
+    """Why nothing can kill a mutant, by subject and name."""
+    reasons: dict[tuple[str, str], str] = {}
+    subjects, reason = "", ""
+    for line in EQUIVALENT.read_text().splitlines()[1:]:
+        if line.startswith(" "):
+            reasons |= {(subject, line[4:]): reason for subject in subjects.split(", ")}
+        elif line:
+            subjects, _, reason = line.partition(": ")
+    return reasons
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One damaged line of a unit."""
-
-    line: int
-    operator: str
-    before: str
-    after: str
-
-
-def mutants_of(unit: Unit) -> Iterator[Mutant]:
-    """Every mutant of what is compiled for both machines: the portable prelude and the kernel."""
-    primitive = False
-    for number, line in enumerate(unit.lines, 1):
-        if section := re.match(r"// (?:prelude/(\w+)\.cuh|kernel)$", line):
-            primitive = section[1] in PRIMITIVES
-        code, _, _ = line.partition("//")
-        if primitive or line.startswith(("#", "template")) or "static_assert" in line:
-            continue
-        for operator, pattern, substitute in SUBSTITUTIONS:
-            for found in re.finditer(pattern, code):
-                new = substitute if substitute != "{+1}" else str(int(found[1]) + 1)
-                after = line[: found.start()] + new + line[found.end() :]
-                yield Mutant(number, operator, line.strip(), after)
-
-
-def machine_code(unit: Unit) -> bytes:
+@cache
+def _machine_code(unit: Unit) -> bytes:
     """The instructions and constants of a compiled unit, without what only debuggers read."""
     library = kernel_library(unit.host)
     with tempfile.NamedTemporaryFile() as code:
@@ -134,90 +204,50 @@ def machine_code(unit: Unit) -> bytes:
         return Path(code.name).read_bytes()
 
 
-class MutantExecutable(EmulatorExecutable):
-    """A kernel of which one line is damaged."""
-
-    def __init__(self, name: str, mutant: Mutant | None) -> None:
-        kernel, schedule = KERNELS[name]
-        super().__init__(build_tile(kernel, schedule, TARGETS["sm_80"]))
-        self.moe, self.mutant = kernel, mutant
-        self.damaged: dict[AccessModes, Variant] = {}
-
-    def variant(self, modes: AccessModes) -> Variant:
-        """The damaged variant; raises EquivalentError if it compiles to the same code."""
-        variant = super().variant(modes)
-        if self.mutant is None or modes in self.damaged:
-            return self.damaged.get(modes, variant)
-        lines = list(variant.unit.lines)
-        lines[self.mutant.line - 1] = self.mutant.after
-        unit = replace(variant.unit, emitted="\n".join(lines) + "\n")
-        if machine_code(unit) == machine_code(variant.unit):
-            raise EquivalentError
-        self.damaged[modes] = Variant(variant.generated, unit)
-        return self.damaged[modes]
-
-    def verdict(self) -> str:
-        """What shows first: a kind of finding, ``wrong``, ``refused``, ``equivalent``; else
-        ``survived``.
-        """
-        padding = {t.name: Layout(padding=8) for t in self.moe.signature.tensors}
-        for rows in ROWS:
-            given = make_inputs(self.moe, rows, {"t": 240}, Mode.EXACT, 1, padding, spare_rows=3)
-            poison_maps(given)
-            for policy in POLICIES:
-                self.options = Options(policy, timeout=10, multiprocessors=2)
-                given.reset()
-                try:
-                    self.launch(given.call())
-                except KernelRefusedError:
-                    return "refused"
-                except EquivalentError:
-                    return "equivalent"
-                except KernelFaultError as error:
-                    return error.finding.kind
-                outputs = (given.inputs, given.outputs, given.initial_outputs, given.ends)
-                if not check_outputs(self.moe, *outputs, Mode.EXACT).passed or given.trespass():
-                    return "wrong"
-        return "survived"
+def stale(name: str) -> list[str]:
+    """Explained mutants that the subject no longer has."""
+    there = {mutant.name for mutant in mutants_of(SUBJECTS[name].unit)}
+    return [mutant for subject, mutant in explanations() if subject == name and mutant not in there]
 
 
-def choose(name: str, count: int, seed: int) -> list[Mutant]:
-    """``count`` mutants of one kernel, of all operators alike, at random places."""
-    executable = MutantExecutable(name, None)
-    padded = make_inputs(executable.moe, ROWS[0], {"t": 240}, Mode.EXACT, 1)
-    modes = access_modes(executable.moe.signature, padded.call().arrays)
-    mutants = list(mutants_of(executable.variant(modes).unit))
-    chance = random.Random(seed)
-    chance.shuffle(mutants)
-    turns: Counter[str] = Counter()
-    ranked = []
-    for mutant in mutants:
-        turns[mutant.operator] += 1
-        ranked.append((turns[mutant.operator], mutant))
-    ranked.sort(key=lambda entry: entry[0])
-    return [mutant for _, mutant in ranked[:count]]
+def verdict(name: str, mutant: Mutant) -> str:
+    """What becomes of a mutant of the subject ``name``."""
+    subject = SUBJECTS[name]
+    unit = mutant.applied(subject.unit)
+    try:
+        if _machine_code(unit) == _machine_code(subject.unit):
+            return "same code"
+    except KernelRefusedError:
+        return "refused"
+    outcome = subject.outcome(unit)
+    survived = outcome == "survived"
+    return "explained" if survived and (name, mutant.name) in explanations() else outcome
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table; 1 if anything survived."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100, help="mutants of each kernel")
+    parser.add_argument("--count", type=int, default=100, help="mutants of each subject")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kernel", choices=KERNELS, action="append")
+    parser.add_argument("--subject", choices=SUBJECTS, action="append")
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
     outcomes: Counter[str] = Counter()
-    for name in options.kernel or KERNELS:
-        for mutant in choose(name, options.count, options.seed):
-            verdict = MutantExecutable(name, mutant).verdict()
-            outcomes[verdict] += 1
-            if verdict == "survived":
-                print(f"{name}:{mutant.line}: survived: {mutant.operator}", flush=True)
-                print(f"    - {mutant.before}\n    + {mutant.after.strip()}", flush=True)
-    counted = sum(outcomes.values()) - outcomes["refused"] - outcomes["equivalent"]
-    killed = counted - outcomes["survived"]
-    print(
-        f"{killed} of {counted} killed:", ", ".join(f"{k} {n}" for k, n in outcomes.most_common())
-    )
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for name in options.subject or SUBJECTS:
+            mutants = choose(SUBJECTS[name].unit, options.count, options.seed)
+            verdicts = pool.map(verdict, repeat(name), mutants)
+            for mutant, outcome in zip(mutants, verdicts, strict=True):
+                outcomes[outcome] += 1
+                if outcome == "survived":
+                    print(f"{name}:{mutant.line}: {mutant.operator}: {mutant.name}", flush=True)
+            for gone in stale(name):
+                print(f"{name}: explained, but there no more: {gone}", flush=True)
+    uncounted = outcomes["refused"] + outcomes["same code"]
+    counted = sum(outcomes.values()) - uncounted
+    killed = counted - outcomes["survived"] - outcomes["explained"]
+    print(f"{killed} of {counted} killed, {outcomes['explained']} of the others explained:")
+    print(", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common()))
     return int(outcomes["survived"] > 0)
 
 

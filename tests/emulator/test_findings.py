@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -278,6 +278,17 @@ CASES = [
         "4",
     ),
     Seeded(
+        "array at the end of a struct left",
+        "crash",
+        """
+    struct { float values[4]; } last = {{0, 1, 2, 3}};
+    for (int i = 0; i < $FIX; ++i) last.values[i] += static_cast<float>(thread);  // BUG
+    global_store(arguments.y + thread, last.values[3]);
+""",
+        "5",
+        "4",
+    ),
+    Seeded(
         "offset beyond 31 bits",
         "crash",
         """
@@ -338,3 +349,25 @@ def test_the_same_kernel_without_the_bug_is_silent(case: Seeded) -> None:
     unit = unit_of(HEAD + case.text.replace("$FIX", case.fixed) + "}\n")
     for policy in POLICIES:
         run(launch_of(unit, Grid(1, 64, case.shared), _arrays()), Options(policy))
+
+
+@pytest.mark.parametrize("store", ["global_store(at, value)", "atomic_add(at, 0.0f)"])
+def test_writes_between_elements_are_found_even_if_nothing_changes(store: str) -> None:
+    text = f"""
+    float* const at = arguments.y + 2 * thread + $FIX;
+    const float value = global_load(at);
+    {store};  // BUG
+"""
+    gaps = np.tile(np.repeat(np.array([0, 1], np.uint8), 4), 64).tobytes()
+    for fix, stray in (("0", False), ("(thread == 9)", True)):
+        unit = unit_of(HEAD + text.replace("$FIX", fix) + "}\n")
+        arrays = _arrays() | {"y": (np.zeros(128, np.float32), Use.ACCUMULATED)}
+        launch = launch_of(unit, Grid(1, 64, 1024), arrays)
+        x, y, flag = launch.buffers
+        launch = replace(launch, buffers=(x, replace(y, gaps=gaps), flag))
+        if not stray:
+            run(launch, Options())
+            continue
+        finding = find(launch, POLICIES[0])
+        assert (finding.kind, finding.line) == ("stray_write", marked_line(unit))
+        assert "byte 76 of `y`" in finding.message

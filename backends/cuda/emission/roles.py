@@ -111,9 +111,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     via = access.coordinates[dim].via
     assert via is not None
     start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
-    base = (
-        f"{pointer(access.tensor)} + depth * {stride(access.tensor, len(access.coordinates) - 1)}"
-    )
+    source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     writer.lines(
         f"Rows::open(kRowIds, {pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)},",
@@ -129,7 +127,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         with writer.block("for (int block = 0; block < kept; ++block)"):
             with writer.from_source(kernel.source, copy.span):
                 writer.line(
-                    f"Rows::copy({place} + block * ({row_block_bytes(buffer)}), kRowIds, {base}, "
+                    f"Rows::copy({place} + block * ({row_block_bytes(buffer)}), kRowIds, {source}, "
                     f"{stride(access.tensor, dim)}, tile.rows, tile.height, range.last - depth);"
                 )
             writer.line("depth += kBlockDepth;")

@@ -1,6 +1,7 @@
 // bar.sync and bar.arrive: barriers of a block, by number.
 
 #include <algorithm>
+#include <utility>
 
 #include "abi.h"
 #include "report.h"
@@ -14,6 +15,16 @@ static Warp& warp_of(const Thread& thread) {
 }
 
 static unsigned lane_bit(const Thread& thread) { return 1u << thread.index % warp_size; }
+
+// Whoever cannot know that the last use has ended may be counted as part of it.
+static void expect_unused(const Barrier& barrier, unsigned id, int line) {
+  for (const Event& arrival : barrier.before) {
+    if (current->time->known.includes(arrival, current->block->index)) continue;
+    fail_here("race", line,
+              text("comes to barrier %u while nothing orders that behind its last use, by %s", id,
+                   describe(current->block->threads[arrival.agent]).c_str()));
+  }
+}
 
 static Barrier& come_to(unsigned id, unsigned threads, int line) {
   Block& block = *current->block;
@@ -44,6 +55,10 @@ static Barrier& come_to(unsigned id, unsigned threads, int line) {
   barrier.arrived++;
   barrier.lanes[warp] |= 1u << current->index % warp_size;
   barrier.lines[warp] = line;
+  if (races_on) {
+    expect_unused(barrier, id, line);
+    if (current->index % warp_size == 0) barrier.arrivals.push_back(now(*current));
+  }
   join(barrier.meeting, *current);
   tick(*current);
   return barrier;
@@ -59,6 +74,7 @@ static void release_if_full(Barrier& barrier, unsigned id) {
     }
   }
   barrier.arrived = 0;
+  barrier.before = std::exchange(barrier.arrivals, {});
   std::fill(barrier.lanes.begin(), barrier.lanes.end(), 0);
   for (Thread* thread : barrier.waiting) {
     leave_with(barrier.meeting, *thread);
@@ -67,6 +83,23 @@ static void release_if_full(Barrier& barrier, unsigned id) {
   }
   barrier.waiting.clear();
   barrier.meeting = {};
+}
+
+struct ArriveFrame {
+  unsigned id, threads;
+  int line;
+};
+
+// The lanes of a warp arrive as one: none of them waits, so that one could run ahead of the others.
+static void run_arrive(void* const* frames, unsigned) {
+  Thread* const self = current;
+  Thread* const lanes = self - self->index % warp_size;
+  for (unsigned lane = 0; lane < warp_size; lane++) {
+    current = lanes + lane;
+    const auto frame = static_cast<const ArriveFrame*>(frames[lane]);
+    release_if_full(come_to(frame->id, frame->threads, frame->line), frame->id);
+  }
+  current = self;
 }
 
 }  // namespace emu
@@ -88,7 +121,7 @@ void emu_barrier_sync(unsigned id, unsigned threads, int line) {
 }
 
 void emu_barrier_arrive(unsigned id, unsigned threads, int line) {
-  release_if_full(come_to(id, threads, line), id);
-  maybe_yield();
+  ArriveFrame frame{id, threads, line};
+  collective("bar.arrive", 0xffffffff, &frame, line, run_arrive);
 }
 }

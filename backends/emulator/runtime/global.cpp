@@ -91,6 +91,12 @@ static void mark_written(Buffer& buffer, const void* at, unsigned bytes, bool pl
   if (buffer.written.empty()) return;
   std::uint8_t* marks = written_bytes(buffer, at);
   for (unsigned i = 0; i < bytes; i++) {
+    if (marks[i] == Buffer::gap) {
+      fail_here("stray_write", line,
+                text("writes byte %zu of `%s`, which lies between its elements",
+                     static_cast<std::size_t>(marks - buffer.written.data()) + i,
+                     buffer.name.c_str()));
+    }
     if (plain && buffer.write_once && marks[i]) {
       fail_here("written_twice", line,
                 text("writes byte %zu of `%s` a second time",

@@ -18,7 +18,9 @@ struct Buffer {
   bool write_once = false;
   // Nothing may be read that was not written before.
   bool undefined = false;
+  // By byte: whether it was written, or `gap` where nobody may write.
   std::vector<std::uint8_t> written = {};
+  static constexpr std::uint8_t gap = 2;
   Cells cells = {};
 };
 

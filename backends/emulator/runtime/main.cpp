@@ -37,9 +37,9 @@ struct Request {
 static void map_buffer(Request& request, std::istringstream& words) {
   constexpr std::size_t apart = std::size_t{1} << 32;
   Buffer buffer;
-  std::size_t file_offset, skip;
+  std::size_t file_offset, skip, gaps;
   std::string uses;
-  words >> buffer.name >> file_offset >> skip >> buffer.bytes >> uses;
+  words >> buffer.name >> file_offset >> skip >> buffer.bytes >> uses >> gaps;
   buffer.writable = uses.find('w') != std::string::npos;
   buffer.write_once = uses.find('1') != std::string::npos;
   buffer.undefined = uses.find('u') != std::string::npos;
@@ -56,6 +56,13 @@ static void map_buffer(Request& request, std::istringstream& words) {
   buffer.base = static_cast<unsigned char*>(room) + apart / 2 + skip;
   if (races_on && buffer.writable) buffer.cells.resize(buffer.bytes);
   if (buffer.write_once || buffer.undefined) buffer.written.resize(buffer.bytes);
+  if (gaps) {
+    const auto behind = static_cast<off_t>(file_offset + mapped);
+    if (pread(request.memory, buffer.written.data(), gaps, behind) < 0) {
+      fail("machine", 0, "cannot read the buffers");
+    }
+    for (std::uint8_t& mark : buffer.written) mark *= Buffer::gap;
+  }
   buffers().push_back(std::move(buffer));
 }
 

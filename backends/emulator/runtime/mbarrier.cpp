@@ -70,13 +70,14 @@ void emu_mbarrier_init(unsigned address, unsigned count, int line) {
   if (count == 0 || count > most_count) {
     fail_here("mbarrier", line, text("an mbarrier cannot count %u arrivals", count));
   }
-  const unsigned long long opaque = 0;
-  write_shared(address, &opaque, sizeof opaque, line);
   const auto [entry, fresh] = block.mbarriers.try_emplace(offset);
   if (!fresh) {
     fail_here("mbarrier", line, "initialises an mbarrier a second time",
               {{entry->second.line, "the first time"}});
   }
+  const unsigned long long opaque = 0;
+  write_shared(address, &opaque, sizeof opaque, line);
+  block.shared.set(offset, mbarrier_bytes, Content::mbarrier);
   MBarrier& barrier = entry->second;
   barrier.count = barrier.pending = count;
   barrier.offset = offset;

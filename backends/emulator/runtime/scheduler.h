@@ -74,8 +74,10 @@ struct Warp {
 };
 
 // A barrier of a block. `lines` remembers where each warp came from: bar is a warp's instruction.
+// `arrivals` are those of this use of it, `before` those of the last.
 struct Barrier {
   unsigned expected = 0, arrived = 0;
+  std::vector<Event> arrivals, before;
   std::vector<Thread*> waiting;
   std::vector<unsigned> lanes;
   std::vector<int> lines;

@@ -33,6 +33,26 @@ void SharedMemory::set(unsigned offset, unsigned size, Content content) {
               (size + granule_bytes - 1) / granule_bytes);
 }
 
+const char* obstacle(Content content) {
+  switch (content) {
+    case Content::undefined: return "which nobody has written";
+    case Content::defined: return "which is defined";
+    case Content::in_flight: return "to which a copy is under way";
+    case Content::mbarrier: return "where an mbarrier lies";
+  }
+  return "";
+}
+
+const char* kind_of(Content content) {
+  switch (content) {
+    case Content::undefined: return "undefined";
+    case Content::defined: return "";
+    case Content::in_flight: return "in_flight";
+    case Content::mbarrier: return "mbarrier";
+  }
+  return "";
+}
+
 void CopyGroups::add(const Copy& copy) {
   copies_.push_back(copy);
   issued_ = copy.number;
@@ -102,17 +122,11 @@ static void expect_content(const Block& block, unsigned offset, unsigned bytes, 
   const unsigned last = (offset + bytes - 1) / granule_bytes;
   for (unsigned i = first; i <= last; i++) {
     const Content content = shared.contents[i];
-    if (content == Content::in_flight) {
-      fail_here("in_flight", line,
-                text("%s byte %u of shared memory while an asynchronous copy is under way to it",
-                     reading ? "reads" : "writes", i * granule_bytes),
-                who_copies(block, i * granule_bytes));
-    }
-    if (reading && content == Content::undefined) {
-      fail_here("undefined", line,
-                text("reads byte %u of shared memory, which nobody has written",
-                     i * granule_bytes));
-    }
+    if (content == Content::defined || (content == Content::undefined && !reading)) continue;
+    fail_here(kind_of(content), line,
+              text("%s byte %u of shared memory, %s", reading ? "reads" : "writes",
+                   i * granule_bytes, obstacle(content)),
+              who_copies(block, i * granule_bytes));
   }
 }
 

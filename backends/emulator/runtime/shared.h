@@ -13,7 +13,11 @@ struct Thread;
 
 constexpr unsigned granule_bytes = 2;
 
-enum class Content : std::uint8_t { undefined, defined, in_flight };
+enum class Content : std::uint8_t { undefined, defined, in_flight, mbarrier };
+// How reports call bytes that cannot be read: "which nobody has written".
+const char* obstacle(Content content);
+// The kind of what is found where such bytes are read.
+const char* kind_of(Content content);
 
 struct SharedMemory {
   unsigned char* data = nullptr;

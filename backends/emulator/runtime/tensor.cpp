@@ -132,10 +132,8 @@ static void issue_load(unsigned to, unsigned bytes, unsigned barrier_at, unsigne
 static void expect_defined(unsigned offset, int line) {
   const Content content = current->block->shared.contents[offset / granule_bytes];
   if (content == Content::defined) return;
-  const bool flying = content == Content::in_flight;
-  fail_here(flying ? "in_flight" : "undefined", line,
-            text("stores byte %u of shared memory, %s", offset,
-                 flying ? "to which a copy is under way" : "which nobody has written"));
+  fail_here(kind_of(content), line,
+            text("stores byte %u of shared memory, %s", offset, obstacle(content)));
 }
 
 // A store reads shared memory and writes global memory at times of its own.

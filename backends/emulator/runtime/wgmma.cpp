@@ -117,10 +117,8 @@ static void check_operand(const Operand& operand, const Event& event, int line) 
     for (unsigned i = 0; i < 16; i += granule_bytes) {
       const Content content = block.shared.contents[(offset + i) / granule_bytes];
       if (content == Content::defined) continue;
-      fail_here(content == Content::undefined ? "undefined" : "in_flight", line,
-                text("multiplies byte %u of shared memory, %s", offset + i,
-                     content == Content::undefined ? "which nobody has written"
-                                                   : "to which a copy is still under way"));
+      fail_here(kind_of(content), line,
+                text("multiplies byte %u of shared memory, %s", offset + i, obstacle(content)));
     }
     check_async_race(block, offset, 16, event, Access::read, line);
   });

@@ -1,0 +1,233 @@
+"""Bugs with products and asynchronous copies, seeded into ``test_hopper_findings``' kernel."""
+
+from __future__ import annotations
+
+from tests.emulator.test_findings import Seeded
+
+_LOAD = """
+    if (leads) {
+        barrier_arrive_expect(bar, 2 * tile_bytes);
+        load(arguments, 0);
+        load(arguments, tile_bytes);
+    }
+    barrier_wait(bar, 0);
+    float sum[32];
+    group_fence();
+"""
+_STORE = """
+    global_store(arguments.y + first, sum[3]);
+"""
+_FILL = """
+    shared_store(stage + thread * 16, Words{});
+    fence_async();
+    sync_cta();
+"""
+
+
+def _product(multiply: str) -> str:
+    return f"{_LOAD}    {multiply}\n    group_commit();\n    group_wait<0>();\n{_STORE}"
+
+
+CASES = [
+    Seeded(
+        "accumulators that nobody has set",
+        "undefined",
+        _product(
+            "group_multiply$FIX(sum, matrix(0), matrix(tile_bytes), Product<bf16>{});  // BUG"
+        ),
+        "_add",
+        "",
+        says="accumulator 0",
+    ),
+    Seeded(
+        "product not waited for at the end",
+        "unfinished",
+        f"""{_LOAD}
+    group_multiply(sum, matrix(0), matrix(tile_bytes), Product<bf16>{{}});  // BUG
+    group_commit();
+    $FIX
+    global_store(arguments.y + first, 1.0f);
+""",
+        "",
+        "group_wait<0>();",
+    ),
+    Seeded(
+        "descriptor that leads out of shared memory",
+        "bounds",
+        _product("group_multiply(sum, matrix(0), matrix($FIX), Product<bf16>{});  // BUG"),
+        "32768",
+        "tile_bytes",
+        says="shared memory, which has 32768 bytes",
+    ),
+    Seeded(
+        "descriptor with a base offset",
+        "operands",
+        _product(
+            "group_multiply(sum, matrix(0) $FIX, matrix(tile_bytes), Product<bf16>{});  // BUG"
+        ),
+        "| 1ull << 49",
+        "",
+        says="base offset",
+    ),
+    Seeded(
+        "descriptor of what nobody has written",
+        "undefined",
+        _product("group_multiply(sum, matrix(0), matrix($FIX), Product<bf16>{});  // BUG"),
+        "tile_bytes + 1024",
+        "tile_bytes",
+        says="nobody has written",
+    ),
+    Seeded(
+        "threads of a warpgroup with different descriptors",
+        "divergence",
+        _product("group_multiply(sum, matrix($FIX), matrix(tile_bytes), Product<bf16>{});  // BUG"),
+        "thread < 64 ? 0 : 1024",
+        "0",
+        says="different wgmma",
+    ),
+    Seeded(
+        "tf32 operand that lies by rows",
+        "operands",
+        _product(
+            "group_multiply(sum, matrix(0), matrix(tile_bytes), Product<tf32, $FIX>{});  // BUG"
+        ),
+        "by_outer",
+        "by_depth",
+        says="K-major",
+    ),
+    Seeded(
+        "load that nobody waits for",
+        "unfinished",
+        """
+    if (leads) {
+        barrier_arrive_expect(bar, tile_bytes);
+        load(arguments, 0);
+    }
+    $FIX
+    global_store(arguments.y + first, 1.0f);
+""",
+        "",
+        "barrier_wait(bar, 0);",
+    ),
+    Seeded(
+        "load into a place that is being read",
+        "race in_flight",
+        """
+    if (leads) {
+        barrier_arrive_expect(bar, tile_bytes);
+        load(arguments, 0);
+    }
+    barrier_wait(bar, 0);
+    const u16 value = shared_load<u16>(thread * 2);  // BUG
+    $FIX
+    if (leads) {
+        barrier_arrive_expect(bar + 8, tile_bytes);
+        tensor_load(0, arguments.map, Box<2>{{0, 0}}, bar + 8);
+    }
+    barrier_wait(bar + 8, 0);
+    global_store(arguments.y + first, static_cast<float>(value));
+""",
+        "",
+        "sync_cta();",
+    ),
+    Seeded(
+        "generic writes without a proxy fence",
+        "race",
+        """
+    shared_store(stage + thread * 16, Words{});  // BUG
+    $FIX
+    sync_cta();
+    if (leads) {
+        bulk_store(arguments.y + first, stage, 512);
+        bulk_commit();
+        bulk_wait<0>();
+    }
+""",
+        "",
+        "fence_async();",
+        says="the other access",
+    ),
+    Seeded(
+        "store of what nobody has written",
+        "undefined",
+        f"""{_FILL}
+    if (leads) {{
+        bulk_store(arguments.y + first, stage $FIX, 512);  // BUG
+        bulk_commit();
+        bulk_wait<0>();
+    }}
+""",
+        "+ 2048",
+        "",
+    ),
+    Seeded(
+        "place of a bulk store written again too early",
+        "race",
+        f"""{_FILL}
+    if (leads) {{
+        bulk_store(arguments.y + first, stage, 512);
+        bulk_commit();
+        $FIX
+        shared_store(stage, 1.0f);  // BUG
+        bulk_wait<0>();
+    }}
+""",
+        "",
+        "bulk_wait_read<0>();",
+    ),
+    Seeded(
+        "bulk store out of bounds",
+        "bounds",
+        f"""{_FILL}
+    if (leads) {{
+        bulk_store(arguments.y + first $FIX, stage, 512);  // BUG
+        bulk_commit();
+        bulk_wait<0>();
+    }}
+""",
+        "+ 64",
+        "",
+        says="`y`, which has 1024 bytes",
+    ),
+    Seeded(
+        "two CTAs store the same elements",
+        "written_twice",
+        f"""{_FILL}
+    if (leads) {{
+        bulk_store(arguments.y + $FIX, stage, 512);  // BUG
+        bulk_commit();
+        bulk_wait<0>();
+    }}
+""",
+        "thread",
+        "first",
+    ),
+    Seeded(
+        "bulk store of an odd size",
+        "alignment",
+        f"""{_FILL}
+    if (leads) {{
+        bulk_store(arguments.y + first, stage, $FIX);  // BUG
+        bulk_commit();
+        bulk_wait<0>();
+    }}
+""",
+        "500",
+        "512",
+    ),
+    Seeded(
+        "box of another rank",
+        "operands",
+        """
+    if (leads) {
+        barrier_arrive_expect(bar, tile_bytes);
+        tensor_load(0, arguments.map, $FIX, bar);  // BUG
+    }
+    barrier_wait(bar, 0);
+    global_store(arguments.y + first, 1.0f);
+""",
+        "Box<3>{{0, 0, 0}}",
+        "Box<2>{{0, 0}}",
+        says="rank 2",
+    ),
+]
