@@ -14,6 +14,8 @@ from moedsl.ir.core import Compute
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Persistence, Requirement, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.propose_specialised import DECODE, FEW, MANY, Shape, propose_specialised
 from moedsl.lower.resources import WARP, element_bytes, resources, share_tile, step_shape
 from moedsl.work import ceil_div
 
@@ -105,6 +107,9 @@ def choose_schedule(
     required = given.get("require", ())
     if Requirement.BATCH_INVARIANT in required:
         rows = None
+    chosen = _choose_specialised(kernel, target, request, rows)
+    if chosen is not None:
+        return chosen
     last: Schedule | None = None
     for proposal in _high_enough(_proposals(kernel, rows), given):
         for schedule in _attempts(kernel, proposal, given, rows):
@@ -114,6 +119,39 @@ def choose_schedule(
                 return schedule
     assert last is not None
     return last
+
+
+def _choose_specialised(
+    kernel: MoeKernel, target: Target, request: ScheduleRequest | None, rows: int | None
+) -> Schedule | None:
+    """The first proposal for specialised warps that is legal with what is given.
+
+    If none is, the portable path is taken, unless registers were given: then the first one is, for
+    the legality rules to judge.
+    """
+    given: Mapping[str, Any] = request.given if request is not None else {}
+    wanted = given.get("consumer_registers")
+    if not target.warp_specialised or wanted == 0:
+        return None
+    first: Schedule | None = None
+    for proposed in propose_specialised(kernel, _shape_for(kernel, rows)):
+        schedule = _with_given(proposed, given)
+        if "tails" not in given:
+            tails = tuple(h for h in schedule.tails if h < schedule.tile.rows)
+            schedule = replace(schedule, tails=tails)
+        if "split_k" not in given and Requirement.BATCH_INVARIANT not in schedule.require:
+            schedule = replace(schedule, split_k=_split(kernel, schedule, rows))
+        first = first or schedule
+        if not check_schedule(kernel, schedule, request, target):
+            return schedule
+    return first if wanted else None
+
+
+def _shape_for(kernel: MoeKernel, rows: int | None) -> Shape:
+    average = rows_per_expert(kernel, rows)
+    if average is None or average > FEW_ROWS:
+        return MANY
+    return DECODE if average <= DECODE_ROWS else FEW
 
 
 def rows_per_expert(kernel: MoeKernel, rows: int | None) -> float | None:

@@ -34,8 +34,7 @@ def copy_way(kernel: GpuKernel, pipeline: Pipeline, copy: Copy) -> CopyWay:
 
     That excludes tensors of other alignment, an innermost dimension that is neither positions nor
     depth or is read through a map, and an innermost ragged one: experts start anywhere in it.
-    TENSOR, for specialised warps, needs no aligned start, but no map either, and of a ragged depth
-    that it is not innermost.
+    TENSOR, for specialised warps, is VECTOR without a map.
     """
     signature = kernel.signature
     buffer = next(b for b in pipeline.buffers if b.name == copy.buffer)
@@ -43,14 +42,6 @@ def copy_way(kernel: GpuKernel, pipeline: Pipeline, copy: Copy) -> CopyWay:
     inner = pipeline.over if buffer.depth_inner else position
     line = position if buffer.depth_inner else pipeline.over
     last = copy.access.coordinates[-1]
-    if (
-        kernel.schedule.specialised
-        and kernel.access(copy.access.tensor) is AccessMode.VECTOR
-        and last.index == inner
-        and not (buffer.depth_inner and pipeline.over == signature.ragged)
-        and all(coordinate.via is None for coordinate in copy.access.coordinates)
-    ):
-        return CopyWay.TENSOR
     if (
         kernel.access(copy.access.tensor) is AccessMode.ELEMENT
         or last.index != inner
@@ -60,4 +51,6 @@ def copy_way(kernel: GpuKernel, pipeline: Pipeline, copy: Copy) -> CopyWay:
         return CopyWay.ELEMENT
     at = copy.access.position(line)
     assert at is not None
-    return CopyWay.VECTOR if copy.access.coordinates[at].via is None else CopyWay.MAPPED
+    if copy.access.coordinates[at].via is not None:
+        return CopyWay.MAPPED
+    return CopyWay.TENSOR if kernel.schedule.specialised else CopyWay.VECTOR

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
+from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.ir.tile import Multiply
 from moedsl.lower.resources.model import (
@@ -21,7 +22,7 @@ from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
     from moedsl.ir.core import Access
-    from moedsl.ir.moe import Signature
+    from moedsl.ir.moe import MoeKernel, Signature
     from moedsl.ir.schedule import Schedule
     from moedsl.ir.tile import TileKernel
     from moedsl.target import Target
@@ -99,6 +100,34 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             for op in multiplies
         ),
     )
+
+
+def kernel_obstacle(kernel: MoeKernel) -> str:
+    """Why specialised warps cannot compute ``kernel`` with any schedule, in words; empty if they
+    can.
+    """
+    signature = kernel.signature
+    if signature.compute not in (Compute.BF16, Compute.F16):
+        return f"products are {signature.compute}, and these warps multiply bf16 and f16"
+    for op in kernel.body:
+        if isinstance(op, Contract):
+            for access, position in ((op.lhs, signature.rows), (op.rhs, signature.columns)):
+                inner = access.coordinates[-1].index
+                if gathered(access) and not _gathers_rows(signature, op, access):
+                    return f"{access.tensor} is read through a map, and not whole rows of it"
+                if inner not in (op.over, position):
+                    return f"the innermost dimension of {access.tensor} is {inner}"
+                if inner == signature.ragged:
+                    return f"the ragged {inner} is innermost in {access.tensor}"
+    return ""
+
+
+def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
+    """Whether the map leads to whole rows, whose depth is innermost."""
+    via = [c.index for c in access.coordinates if c.via is not None]
+    last = access.coordinates[-1]
+    by_row = via == [signature.rows] and last.index == op.over
+    return by_row and access is op.lhs
 
 
 def gathered(access: Access) -> bool:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
-from moedsl.lower.resources.specialised import gathered, starting_registers
+from moedsl.lower.resources.specialised import gathered, kernel_obstacle, starting_registers
 from moedsl.lower.rules.case import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moedsl.ir.core import Access
     from moedsl.lower.rules.case import Case
 
 MOST_CLUSTER = 8
@@ -151,18 +149,12 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
 def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
     """Specialised warps multiply 2-byte numbers that the copy engine can bring in.
 
-    It follows no maps; rows may come through one, by the producers' own hands. A ragged depth
-    must end where the expert does, which it can only where depth is not innermost.
+    It follows no maps; rows may come through one, by the producers' own hands. Its boxes start at
+    multiples of 16 bytes, and experts start anywhere in a ragged dimension.
     """
     if not case.schedule.specialised:
         return
-    signature = case.kernel.signature
-    reason = ""
-    if signature.compute not in (Compute.BF16, Compute.F16):
-        reason = f"products are {signature.compute}, and these warps multiply bf16 and f16"
-    for op in case.kernel.body:
-        if isinstance(op, Contract) and not reason:
-            reason = _engine_obstacle(case, op)
+    reason = kernel_obstacle(case.kernel)
     if reason:
         yield Finding(
             ("consumer_registers", "producer_registers"),
@@ -171,26 +163,6 @@ def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
             ("the portable path computes every kernel",),
             "`registers off`",
         )
-
-
-def _engine_obstacle(case: Case, op: Contract) -> str:
-    signature = case.kernel.signature
-    for access, position in ((op.lhs, signature.rows), (op.rhs, signature.columns)):
-        inner = access.coordinates[-1].index
-        if gathered(access) and not _gathers_rows(case, op, access):
-            return f"{access.tensor} is read through a map, and not rows by depth"
-        if inner not in (op.over, position):
-            return f"the innermost dimension of {access.tensor} is {inner}"
-        if inner == op.over == signature.ragged:
-            return f"the summed rows are innermost in {access.tensor}"
-    return ""
-
-
-def _gathers_rows(case: Case, op: Contract, access: Access) -> bool:
-    """Whether the map leads to whole rows, whose depth is innermost."""
-    via = [c.index for c in access.coordinates if c.via is not None]
-    depth = access.coordinates[-1]
-    return via == [case.kernel.signature.rows] and depth.index == op.over and access is op.lhs
 
 
 def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
