@@ -35,6 +35,8 @@ UNIT = 16
 """Rows by which heights differ: 8 for each CTA of a cluster of two."""
 _SUMS = 384
 """Tall blocks of 64 times flat positions of all sums of a consumer: 192 registers."""
+_GATHER_SUMS, _GATHER_REGISTERS = 352, (56, 224)
+"""Where producers copy by themselves, they need more registers."""
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
@@ -49,7 +51,7 @@ class Shape:
     registers: tuple[int, int]
 
 
-MANY = Shape(192, (5, 3), (24, 240))
+MANY = Shape(192, (5, 3), (40, 232))
 FEW = Shape(128, (6, 3), (40, 232))
 DECODE = Shape(32, (8, 3), (40, 232))
 
@@ -61,13 +63,14 @@ def propose_specialised(kernel: MoeKernel, shape: Shape) -> Iterator[Schedule]:
     if kernel_obstacle(kernel) or not _aligned(kernel):
         return
     sums = sum(isinstance(op, Contract) for op in kernel.body)
+    shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     tall = 2 if sums == 1 else 1
-    rows = min(shape.rows, _SUMS // (sums * tall) // UNIT * UNIT)
+    room = _SUMS if shared else _GATHER_SUMS
+    rows = min(shape.rows, room // (sums * tall) // UNIT * UNIT)
     if rows < min(_LEAST_ROWS, shape.rows):
         return
-    producer, consumer = shape.registers
+    producer, consumer = _GATHER_REGISTERS if not shared else shape.registers
     most, fewest = shape.stages
-    shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     for cluster in (2, 1) if shared and _several_columns(kernel, tall * TALL) else (1,):
         for stages in range(most, fewest - 1, -1):
             yield Schedule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moedsl.backends.cuda.access import VECTOR_BYTES
 from moedsl.backends.cuda.emission.arguments import build_plan, extent, pointer, stride
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
@@ -15,6 +16,7 @@ from moedsl.backends.cuda.emission.maps import (
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Cooperation, Persistence
+from moedsl.lower.resources import element_bytes
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
         behind = max(0, min(_MOST_BEHIND, kernel.schedule.stages - 2))
         first, threads = (32 * n for n in (_FIRST_ROWS_WARP, rows.warps))
         writer.lines(
-            f"using Rows = moe::Gather<{first}, {threads}>;",
+            f"using Rows = moe::Gather<{first}, {threads}, Order::kTileRows>;",
             f"constexpr int kBehind = {behind};  // stages under way before one has to have landed",
             f"constexpr moe::u32 kRowIds = {kernel.resources.shared.row_ids_at};",
             "",
@@ -113,22 +115,24 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
+    units = f"{stride(access.tensor, dim)} / {VECTOR_BYTES // element_bytes(signature.compute)}"
     writer.lines(
         f"Rows::open(kRowIds, {pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)},",
-        f"    tile.rows, {NAMED_GATHER});",
+        f"    {units}, tile.rows, tile.height, {NAMED_GATHER});",
         "int depth = range.first;",
         "MOE_ROLL",
     )
     with writer.block("for (; stages_left > 0; --stages_left)"):
         writer.lines(
-            "const moe::u32 base = stages.slot * kStageBytes;", "stages.wait_empty(kEmpty);"
+            "const moe::u32 base = stages.slot * kStageBytes;",
+            "stages.wait_empty(kEmpty);",
+            "MOE_ROLL",
         )
-        writer.line("MOE_ROLL")
         with writer.block("for (int block = 0; block < kept; ++block)"):
             with writer.from_source(kernel.source, copy.span):
                 writer.line(
                     f"Rows::copy({place} + block * ({row_block_bytes(buffer)}), kRowIds, {source}, "
-                    f"{stride(access.tensor, dim)}, tile.rows, tile.height, range.last - depth);"
+                    "tile.height, range.last - depth);"
                 )
             writer.line("depth += kBlockDepth;")
         writer.lines("landing.issued(kFull);", "stages.advance();")

@@ -15,6 +15,14 @@ MOE_DEVICE void copy_async(u32 offset, const void* source, int bytes) {
                  : "memory");
 }
 
+// All 16 bytes.
+MOE_DEVICE void copy_whole_async(u32 offset, const void* source) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+                 :
+                 : "r"(shared_address(offset)), "l"(source)
+                 : "memory");
+}
+
 // Closes the calling thread's current group.
 MOE_DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

@@ -11,6 +11,10 @@ MOE_DEVICE void copy_async(u32 offset, const void* source, int bytes, MOE_LINE) 
     emu_copy_async(shared_address(offset), source, 16, static_cast<u32>(bytes), line);
 }
 
+MOE_DEVICE void copy_whole_async(u32 offset, const void* source, MOE_LINE) {
+    copy_async(offset, source, 16, line);
+}
+
 MOE_DEVICE void copy_commit(MOE_LINE) { emu_copy_commit(line); }
 
 template <int kPending>
