@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import IndexKind
-from moedsl.ir.elementwise import Load, Store
+from moedsl.ir.elementwise import Apply, Load, Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import (
     Along,
@@ -35,8 +35,9 @@ UNIT = 16
 """Rows by which heights differ: 8 for each CTA of a cluster of two."""
 _SUMS = 384
 """Tall blocks of 64 times flat positions of all sums of a consumer: 192 registers."""
-_GATHER_SUMS, _GATHER_REGISTERS = 352, (56, 224)
-"""Where producers copy by themselves, they need more registers."""
+_FEWER_SUMS = 352
+"""The same where the epilogue computes, or producers copy by themselves."""
+_GATHER_REGISTERS = (56, 224)
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
@@ -65,7 +66,8 @@ def propose_specialised(kernel: MoeKernel, shape: Shape) -> Iterator[Schedule]:
     sums = sum(isinstance(op, Contract) for op in kernel.body)
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     tall = 2 if sums == 1 else 1
-    room = _SUMS if shared else _GATHER_SUMS
+    plain = shared and not any(isinstance(op, Apply) for op in kernel.body)
+    room = _SUMS if plain else _FEWER_SUMS
     rows = min(shape.rows, room // (sums * tall) // UNIT * UNIT)
     if rows < min(_LEAST_ROWS, shape.rows):
         return

@@ -30,7 +30,7 @@ class _Elements:
         for pipeline, name in zip(
             (v for p in kernel.pipelines for v in p.results), sum_names(kernel), strict=True
         ):
-            self._names[pipeline.name] = f"{name}.at(here / Sums::kFlatParts, first / 8 + j, i)"
+            self._names[pipeline.name] = f"{name}_four[i]"
 
     def emit_loads(self, rows: bool) -> None:
         """Loads that depend on rows (and perhaps columns), or those that do not."""
@@ -188,10 +188,14 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
             writer.lines(
                 "if (here != part) continue;",
                 "const int first = here % Sums::kFlatParts * 32;",
-                "MOE_UNROLL",
+                "const int eights = moe::lesser(4, (Sums::kFlat - first) / 8);",
+                "// Rolled: what is computed of the sums stands there once for a part.",
+                "MOE_ROLL",
             )
-            with writer.block("for (int j = 0; j < moe::lesser(4, Sums::kFlat / 8); ++j)"):
-                writer.line("if (first + j * 8 >= Sums::kFlat) continue;")
+            with writer.block("for (int j = 0; j < eights; ++j)"):
+                for name in names:
+                    writer.line(f"float {name}_four[4];")
+                    writer.line(f"{name}.pick({name}_four, here, j);")
                 elements.emit_loads(rows=True)
                 elements.emit_values()
                 at = 0

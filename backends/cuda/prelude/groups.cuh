@@ -68,6 +68,17 @@ struct GroupSums {
         return sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i];
     }
 
+    // The four sums of this thread in the `j`-th eight of a part, which is known when compiling.
+    MOE_DEVICE void pick(float (&four)[4], int part, int j) const {
+        const int tall = part / kFlatParts, first = part % kFlatParts * 4;
+        MOE_UNROLL
+        for (int here = 0; here < 4; ++here) {
+            if (first + here >= kFlat / 8 || here != j) continue;
+            MOE_UNROLL
+            for (int i = 0; i < 4; ++i) four[i] = at(tall, first + here, i);
+        }
+    }
+
     MOE_DEVICE void put(int tall, int eight, int i, float value) {
         constexpr int kEights = kProductFlat / 8;
         sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i] = value;
