@@ -9,7 +9,7 @@ import pytest
 
 from moedsl.bench.measure import read_clock
 from moedsl.bench.rivals import CONTESTANTS, make_operands
-from moedsl.bench.suite import public_cases
+from moedsl.bench.suite import public_cases, sweeps
 from moedsl.cli import main
 from moedsl.lower.front import load_program
 from moedsl.lower.pipeline import Options, lower_kernel
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = public_cases()
+SWEEPS = sweeps()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -32,6 +33,21 @@ def test_a_case_is_a_kernel_that_covers_its_rows(name: str) -> None:
     sizes = {"e": case.experts, "n": tile.schedule.tile.columns, "k": case.k}
     one_column = [t for item in plan(tile, case.rows, sizes) for t in item.tiles if t.split == 0]
     assert sum(t.rows for t in one_column) == case.total
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_differs_in_one_respect(name: str) -> None:
+    cases = SWEEPS[name].values()
+    assert len({(case.n, case.k) for case in cases}) == 1
+    assert len({case.experts for case in cases}) == (len(cases) if name == "experts" else 1)
+    assert len({case.total for case in cases}) == (len(cases) if name == "rows" else 1)
+    assert all(word == case.name for word, case in SWEEPS[name].items())
+
+
+def test_the_sweep_of_skew_is_ordered() -> None:
+    most = [max(case.rows) for case in SWEEPS["skew"].values()]
+    assert most == sorted(most)
+    assert most[0] * 64 == most[-1] == 16384
 
 
 def test_work_is_counted_once() -> None:

@@ -6,6 +6,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from moedsl.rows import parse_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KERNEL = """\
 kernel grouped {{
@@ -70,3 +76,38 @@ def public_cases() -> dict[str, Case]:
         name: Case(name, case["what"], case["n"], case["k"], tuple(case["rows"]))
         for name, case in raw.items()
     }
+
+
+def sweep_skew() -> dict[str, Case]:
+    """16384 rows over 64 experts, from one share for each to all for one."""
+    words = ("even:16384", "uniform:16384", *(f"zipf:16384:{s}" for s in _ZIPF), "onehot:16384")
+    return {w: _drawn(w, "equal rows, more and more skewed", 64, 2048, 4096, w) for w in words}
+
+
+def sweep_experts() -> dict[str, Case]:
+    """2^20 rows over 8 to 1024 experts."""
+    rows = f"uniform:{1 << 20}"
+    return {
+        f"E={e}": _drawn(f"E={e}", "equal rows, more and more experts", e, 1024, 1024, rows)
+        for e in (8, 32, 128, 512, 1024)
+    }
+
+
+def sweep_rows() -> dict[str, Case]:
+    """1 to 4096 rows for each of 64 experts."""
+    return {
+        f"m={m}": _drawn(f"m={m}", "rows for each expert", 64, 2048, 4096, f"even:{64 * m}")
+        for m in (1, 4, 16, 64, 256, 1024, 4096)
+    }
+
+
+def sweeps() -> Mapping[str, dict[str, Case]]:
+    """Cases that differ in one respect, by the name of the sweep."""
+    return {"skew": sweep_skew(), "experts": sweep_experts(), "rows": sweep_rows()}
+
+
+_ZIPF = (0.6, 0.9, 1.2, 1.5)
+
+
+def _drawn(name: str, what: str, experts: int, n: int, k: int, rows: str) -> Case:
+    return Case(name, what, n, k, tuple(parse_rows(rows, experts)))

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases", default="", help="comma-separated names (default: all nine public cases)"
     )
     parser.add_argument(
+        "--sweep",
+        choices=("skew", "experts", "rows"),
+        help="instead, cases that differ in one respect",
+    )
+    parser.add_argument(
         "--contestants", default="", help="comma-separated names (default: all that can run)"
     )
     parser.add_argument("--rounds", type=rounds, default=15, help="shuffled rounds (default: 15)")
@@ -32,9 +37,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Measure; 1 if any contestant's result is wrong. Raises UnavailableError without a GPU."""
     from moedsl.bench.measure import measure_case
     from moedsl.bench.rivals import CONTESTANTS
-    from moedsl.bench.suite import public_cases
+    from moedsl.bench.suite import public_cases, sweeps
 
-    cases = public_cases()
+    cases = sweeps()[arguments.sweep] if arguments.sweep else public_cases()
     chosen = _choose(arguments.cases, list(cases), "case")
     names = _choose(arguments.contestants, list(CONTESTANTS), "contestant")
     for name in names:
