@@ -60,7 +60,7 @@ class Clip:
 
 CLIPS = (
     Clip("2d", (97, _WIDTH), (8, 64), 0),
-    Clip("3d outermost", (41, 3, _WIDTH), (6, 2, 64), 0),
+    Clip("3d outermost", (41, 3, _WIDTH), (6, 1, 64), 0),
     Clip("3d middle", (3, 41, _WIDTH), (1, 8, 64), 1),
 )
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.consumer import sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, sum_names
-from moedsl.backends.cuda.emission.roles import TILES, emit_range
+from moedsl.backends.cuda.emission.roles import TILES, emit_range, gathers
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
 from moedsl.backends.cuda.emission.writer import identifier
-from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
+from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, RoleName, Side
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.resources.specialised import MOST_FLAT, TALL
@@ -169,6 +169,7 @@ def _plane_of(base: str, place: int) -> str:
 
 def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
     emit_range(writer, kernel, pipeline.over, f"depth_blocks{number}(kHeight)", constant=True)
+    by_threads = gathers(kernel.role(RoleName.ROWS))
     for buffer in pipeline.buffers:
         positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
         major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
@@ -181,6 +182,7 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
         writer.lines(
             "const moe::u32 base = stages.slot * kStageBytes;",
             "stages.wait_full(kFull);",
+            *(["moe::fence_async();  // rows were copied by threads"] if by_threads else []),
             "moe::group_fence();",
             "MOE_UNROLL",
         )

@@ -75,7 +75,8 @@ struct Gather {
     }
 };
 
-// Stages under way: one counts as filled when its copies have landed, some stages later.
+// Stages under way: one counts as filled when its copies have landed, some stages later. Those who
+// wait for it have to fence before they multiply: a fence here would wait for the younger ones, too.
 template <int kStages, int kBehind>
 struct Landing {
     Ring<kStages> ring;
@@ -91,7 +92,6 @@ struct Landing {
     template <int kPending>
     MOE_DEVICE void land(u32 full) {
         copy_wait<kPending>();
-        fence_async();
         sync_warp();
         if (lane_index() == 0) barrier_arrive(full + ring.slot * 8);
         ring.advance();
