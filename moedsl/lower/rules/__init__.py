@@ -42,7 +42,6 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0429", hardware.specialised_path_takes_kernel),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
-    ("MOE0427", hardware.epilogue_columns_need_specialised_path),
     ("MOE0430", promises.determinism_is_proved),
     ("MOE0431", promises.batch_invariance_is_proved),
 )
