@@ -134,7 +134,7 @@ def _choose_specialised(
     if not target.warp_specialised or wanted == 0:
         return None
     first: Schedule | None = None
-    for proposed in propose_specialised(kernel, _shape_for(kernel, rows)):
+    for proposed in propose_specialised(kernel, _shape_for(kernel, rows), bool(wanted)):
         schedule = _with_given(proposed, given)
         if "tails" not in given:
             tails = tuple(h for h in schedule.tails if h < schedule.tile.rows)

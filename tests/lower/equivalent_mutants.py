@@ -32,7 +32,7 @@ EQUIVALENT: dict[str, str] = {
     " → Proposal(16, 64, 129, 1, (6, 3), 8, swap_ab=True)": WHOLE_ELEMENTS,
     "moedsl/lower/choose_schedule.py _high_enough: given.get('fuse_rows', 0)"
     " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
-    "moedsl/lower/resources.py staged_pitch: columns + 11 → columns + 12": (
+    "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": (
         "a warp's columns are a multiple of 8: none lies between the two steps"
     ),
     "backends/cuda/emission/wgmma.py _list: entries[0].startswith → entries[1].startswith": (

@@ -57,7 +57,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         18582: "16x64x32 stages=2 consumers=1 tails=8 swap",
         19228: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", None): {
+    ("bf16", "sm_90", None): {
         64: "128x128x64 stages=3 consumers=1 tails=96,64,32",
         982: "128x256x64 stages=4 consumers=2 tails=96,64,32",
         2128: "128x256x64 stages=3 consumers=2 tails=96,64,32",
@@ -73,7 +73,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x32 stages=3 consumers=1 tails=32",
         25302: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", 100): {
+    ("bf16", "sm_90", 100): {
         64: "128x128x64 stages=3 consumers=1 tails=96,64,32",
         982: "64x128x64 stages=4 consumers=1 tails=32",
         1488: "64x128x64 stages=3 consumers=1 tails=32",
@@ -84,7 +84,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x32 stages=3 consumers=1 tails=32",
         25302: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", 32): {
+    ("bf16", "sm_90", 32): {
         64: "48x128x64 stages=4 consumers=1 tails=32,24,16,8 swap",
         2576: "48x128x64 stages=3 consumers=1 tails=32,24,16,8 swap",
         5398: "32x128x32 stages=6 consumers=1 tails=24,16,8 swap",
@@ -96,7 +96,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         26390: "32x64x32 stages=2 consumers=1 tails=24,16,8 swap",
         27164: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", 4): {
+    ("bf16", "sm_90", 4): {
         64: "16x64x128 stages=5 consumers=1 tails=8 swap",
         1290: "16x64x128 stages=4 consumers=1 tails=8 swap",
         3856: "16x64x64 stages=6 consumers=1 tails=8 swap",
@@ -124,7 +124,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         17878: "32x64x16 stages=2 consumers=1 tails=",
         18652: "64x64x16 stages=2 consumers=1 tails=32",
     },
-    ("f32", "sm_90a", None): {
+    ("f32", "sm_90", None): {
         64: "128x64x32 stages=4 consumers=1 tails=96,64,32",
         1488: "128x64x32 stages=3 consumers=1 tails=96,64,32",
         4566: "128x64x32 stages=2 consumers=1 tails=96,64,32",
@@ -132,7 +132,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x16 stages=3 consumers=1 tails=32",
         25302: "64x64x16 stages=2 consumers=1 tails=32",
     },
-    ("f32", "sm_90a", 32): {
+    ("f32", "sm_90", 32): {
         64: "32x64x32 stages=4 consumers=1 tails=",
         7632: "32x64x32 stages=3 consumers=1 tails=",
         9174: "32x64x32 stages=2 consumers=1 tails=",

@@ -130,8 +130,10 @@ def consumers_share_tile(case: Case) -> Iterator[Finding]:
     sharing = consumers_of_tile(schedule)
     tall, flat = ("columns", "rows") if schedule.swap_ab else ("rows", "columns")
     notes = [
-        f"each takes a multiple of {TALL} {tall}, and a multiple of {FLAT_STEP} {flat}, at most"
-        f" {2 * MOST_FLAT}: over {MOST_FLAT}, in two equal halves of such a multiple"
+        (
+            f"each takes a multiple of {TALL} {tall}, and a multiple of {FLAT_STEP} {flat}, at most"
+            f" {2 * MOST_FLAT}: over {MOST_FLAT}, in two equal halves of such a multiple"
+        )
     ]
     if not _flat_side_is_inner(case):
         notes.append(f"{flat} are innermost in their operand: cuts lie at multiples of {TALL}")
