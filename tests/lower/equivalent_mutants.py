@@ -35,6 +35,11 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": (
         "a warp's columns are a multiple of 8: none lies between the two steps"
     ),
+    "moedsl/lower/resources/portable.py portable_resources: max((_registers(layout, schedule,"
+    " multiplies, threads, compute) for layout in layouts), default=0) → max((_registers(layout,"
+    " schedule, multiplies, threads, compute) for layout in layouts), default=-1)": (
+        "a tile that no grid of warps shares is refused, whatever it takes"
+    ),
     "backends/cuda/emission/wgmma.py _list: entries[0].startswith → entries[1].startswith": (
         "lists have at least 4 entries, all of one kind"
     ),
