@@ -29,7 +29,7 @@ MOE0404 fuse needs ragged output rows
 `fuse` lets experts with few rows share one work item. In a weight gradient the ragged index is
 summed: all experts have equally many output tiles and none is small.
 
-    schedule s for weight_gradient { fuse experts n<=16 }
+    schedule s for weight_gradient { fuse experts m<=16 }
 
 Remove `fuse`.
 
@@ -149,8 +149,10 @@ columns with `swap_ab`) and of 8 on its flat one, at most 256; a consumer takes 
 there are more. Where positions of the flat side are innermost in their operand, they are cut at
 multiples of 64 only.
 
-    tile m=64 n=72 k=64
-    warps consumers=2             # 64 rows are one product's, 72 columns no two multiples of 8
+    tile m=16 n=64 k=64
+    tails m=8
+    swap_ab                            # 8 rows and 64 columns are one product
+    warps consumers=2 cooperative
     registers producer=40 consumer=232
 
 Use fewer consumers, another tile, or `pingpong`, where no tile is shared.
