@@ -13,7 +13,8 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
   items hold one tile for each of them, in order of number. Every other item holds one tile.
 * Items are numbered expert by expert (leaders for fused ones) in ``schedule.order``, inside an
   expert in raster order, and inside a tile by split: item numbers of one tile's splits are
-  consecutive.
+  consecutive. If experts are interleaved, this holds of those with several row tiles and of the
+  others, each for themselves.
 """
 
 from __future__ import annotations

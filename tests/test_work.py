@@ -148,16 +148,43 @@ def test_items_of_an_expert_and_splits_of_a_tile_are_consecutive(
 ) -> None:
     schedule, rows, columns = plan
     items = list(plan_rows(schedule, rows, columns))
+    if schedule.order is ExpertOrder.INTERLEAVED:
+        wide = [item for item in items if rows[item.tiles[0].expert] > schedule.tile.rows]
+        narrow = [item for item in items if rows[item.tiles[0].expert] <= schedule.tile.rows]
+        parts = [wide, narrow]
+    else:
+        parts = [items]
+    for part in parts:
+        check_order(schedule, rows, part)
+
+
+def check_order(schedule: Schedule, rows: list[int], items: list[Item]) -> None:
     leaders = [item.tiles[0].expert for item in items]
     assert len([1 for a, b in pairwise(leaders) if a != b]) == max(0, len(set(leaders)) - 1)
     assert [item.tiles[0].split for item in items] == [
         number % schedule.split_k for number in range(len(items))
     ]
     order = list(dict.fromkeys(leaders))
-    if schedule.order is ExpertOrder.INDEX:
-        assert order == sorted(order)
-    else:
+    if schedule.order is ExpertOrder.LONGEST:
         assert order == sorted(order, key=lambda expert: (-rows[expert], expert))
+    else:
+        assert order == sorted(order)
+
+
+@relaxed
+@given(plans)
+def test_interleaved_spreads_wide_experts_evenly(plan: tuple[Schedule, list[int], int]) -> None:
+    schedule, rows, columns = plan
+    items = list(plan_rows(replace(schedule, order=ExpertOrder.INTERLEAVED), rows, columns))
+    wide = [rows[item.tiles[0].expert] > schedule.tile.rows for item in items]
+    for number in range(len(items)):
+        assert sum(wide[:number]) == number * sum(wide) // len(items)
+
+
+def test_interleaved_experts_are_as_documented() -> None:
+    schedule = Schedule(TileShape(16, 16, 16), order=ExpertOrder.INTERLEAVED)
+    items = plan_rows(schedule, [8, 40, 16, 0, 1, 17, 3], 16)
+    assert [item.tiles[0].expert for item in items] == [0, 1, 2, 1, 4, 1, 6, 5, 5]
 
 
 @relaxed

@@ -122,7 +122,6 @@ class Schedule:
     fuse_rows: int = 0
     split_k: int = 1
     epilogue_store: EpilogueStore = EpilogueStore.STAGED
-    epilogue_columns: int = 0
     require: tuple[Requirement, ...] = ()
 
     @property

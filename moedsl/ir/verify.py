@@ -311,8 +311,8 @@ def schedule_faults(schedule: Schedule) -> Iterator[str]:
     for name, count in counts.items():
         if count < 1:
             yield f"{name} is {count}, less than 1"
-    if schedule.fuse_rows < 0 or schedule.epilogue_columns < 0:
-        yield "fuse_rows and epilogue_columns are not negative"
+    if schedule.fuse_rows < 0:
+        yield "fuse_rows is not negative"
     if any(low >= high for high, low in pairwise(schedule.heights)) or min(schedule.heights) < 1:
         yield "tails fall from below tile.rows and are at least 1"
     elif schedule.balanced and schedule.tile.rows % schedule.unit:

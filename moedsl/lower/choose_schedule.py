@@ -66,6 +66,7 @@ _MANY = (
     Proposal(128, 128, 64, 2, (6, 3), 8),
     Proposal(128, 64, 64, 1, (6, 3), 4),
     Proposal(64, 64, 64, 1, (4, 2), 4),
+    Proposal(32, 64, 64, 1, (4, 2), 4),
 )
 _FEW = (
     Proposal(64, 128, 128, 1, (4, 3), 8),
@@ -134,7 +135,7 @@ def _choose_specialised(
     if not target.warp_specialised or wanted == 0:
         return None
     first: Schedule | None = None
-    for proposed in propose_specialised(kernel, _shape_for(kernel, rows)):
+    for proposed in propose_specialised(kernel, _shape_for(kernel, rows), bool(wanted)):
         schedule = _with_given(proposed, given)
         if "tails" not in given:
             tails = tuple(h for h in schedule.tails if h < schedule.tile.rows)

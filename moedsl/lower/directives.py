@@ -207,23 +207,14 @@ class Directives:
                 self._wrong_form(directive, f"fuse experts {ragged or 'm'}<=16")
 
     def _epilogue(self, directive: syntax.Directive) -> None:
-        rest: list[syntax.Argument | syntax.Setting | syntax.Limit] = []
-        for argument in directive.arguments:
-            if isinstance(argument, syntax.Setting) and argument.key.text == "store":
-                (value, *others) = argument.values
-                if others or not isinstance(value, syntax.Name):
-                    self._wrong_form(directive, "epilogue store=staged")
-                elif (word := self._word(value, EpilogueStore)) is not None:
-                    self._give("epilogue_store", word, argument.span)
-            else:
-                rest.append(argument)
-        self._settings(
-            syntax.Directive(directive.name, tuple(rest), directive.span),
-            {"columns": "epilogue_columns"},
-            65536,
-            more=("store",),
-            empty=bool(directive.arguments),
-        )
+        match directive.arguments:
+            case (syntax.Setting(key=key), *_) if not self._known_key(key, ("store",)):
+                return
+            case (syntax.Setting(values=(syntax.Name() as value,)) as setting,):
+                if (word := self._word(value, EpilogueStore)) is not None:
+                    self._give("epilogue_store", word, setting.span)
+            case _:
+                self._wrong_form(directive, "epilogue store=staged")
 
     def _require(self, directive: syntax.Directive) -> None:
         if not directive.arguments:

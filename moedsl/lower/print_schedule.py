@@ -52,7 +52,6 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     fused = schedule.fuse_rows
     yield f"fuse experts {signature.ragged}<={fused}" if fused else "fuse off"
     yield f"split_k {schedule.split_k}"
-    width = f" columns={schedule.epilogue_columns}" if schedule.epilogue_columns else ""
-    yield f"epilogue store={schedule.epilogue_store}{width}"
+    yield f"epilogue store={schedule.epilogue_store}"
     if schedule.require:
         yield f"require {' '.join(schedule.require)}"

@@ -57,11 +57,13 @@ FEW = Shape(128, (6, 3), (40, 232))
 DECODE = Shape(32, (8, 3), (40, 232))
 
 
-def propose_specialised(kernel: MoeKernel, shape: Shape) -> Iterator[Schedule]:
+def propose_specialised(
+    kernel: MoeKernel, shape: Shape, wanted: bool = False
+) -> Iterator[Schedule]:
     """Schedules of ``shape`` for ``kernel``, clusters and deep pipelines first; none if specialised
-    warps cannot compute it, or would have to do without the copy engine.
+    warps cannot compute it, or, unless they are ``wanted``, only for arrays with padded strides.
     """
-    if kernel_obstacle(kernel) or not _aligned(kernel):
+    if kernel_obstacle(kernel) or not (wanted or _aligned(kernel)):
         return
     sums = sum(isinstance(op, Contract) for op in kernel.body)
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))

@@ -11,8 +11,10 @@ from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import Requirement, ScheduleRequest
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.front import load_program
 from moedsl.lower.resources import share_tile, step_shape
 from moedsl.source.diagnostic import Severity
+from moedsl.source.span import Source
 from moedsl.target import TARGETS
 from tests.cuda.kernels import forward, gate_up, weight_gradient
 
@@ -108,3 +110,19 @@ def test_warps_share_the_whole_tile(
     if layout is not None:
         assert layout.rows in possible
         assert layout.rows * layout.columns == warps
+
+
+def test_several_sums_of_words_that_lie_across_take_the_lowest_tile() -> None:
+    """Each operand's addresses take registers: three times two of them leave few for sums."""
+    pairs = [(f"a{i}", f"b{i}") for i in range(3)]
+    sums = " + ".join(f"s{i}" for i in range(3))
+    text = "kernel three { index e = 8; index m = ragged(e); index n = 64; index k = 64\n"
+    for a, b in pairs:
+        text += f"input {a} : f32[m, n]\ninput {b} : f32[m, k]\n"
+    text += "output y : f32[e, n, k]\ncompute tf32\n"
+    for i, (a, b) in enumerate(pairs):
+        text += f"s{i} = sum[m] {a}[m, n] * {b}[m, k]\n"
+    (kernel,) = load_program(Source("three.moe", f"{text}y[e, n, k] = {sums}\n}}")).kernels
+    for target in TARGETS:
+        assert errors(kernel, target, None, None) == []
+        assert choose_schedule(kernel, TARGETS[target]).tile.rows == 32

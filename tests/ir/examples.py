@@ -90,7 +90,6 @@ kernel swiglu loc(9:22) {
     fuse_rows = 0,
     split_k = 1,
     epilogue_store = staged,
-    epilogue_columns = 0,
     require = ()
   }
 

@@ -177,7 +177,7 @@ def test_modules_hold_kernels_of_their_level_source_and_name() -> None:
             {"balanced": True, "tails": (48,)},
             "tile.rows is a multiple of the lowest tail if tails are balanced",
         ),
-        ({"fuse_rows": -1}, "fuse_rows and epilogue_columns are not negative"),
+        ({"fuse_rows": -1}, "fuse_rows is not negative"),
     ],
 )
 def test_schedules_are_well_formed(changes: dict[str, Any], fault: str) -> None:

@@ -32,8 +32,13 @@ EQUIVALENT: dict[str, str] = {
     " → Proposal(16, 64, 129, 1, (6, 3), 8, swap_ab=True)": WHOLE_ELEMENTS,
     "moedsl/lower/choose_schedule.py _high_enough: given.get('fuse_rows', 0)"
     " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
-    "moedsl/lower/resources.py staged_pitch: columns + 11 → columns + 12": (
+    "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": (
         "a warp's columns are a multiple of 8: none lies between the two steps"
+    ),
+    "moedsl/lower/resources/portable.py portable_resources: max((_registers(layout, schedule,"
+    " multiplies, threads, compute) for layout in layouts), default=0) → max((_registers(layout,"
+    " schedule, multiplies, threads, compute) for layout in layouts), default=-1)": (
+        "a tile that no grid of warps shares is refused, whatever it takes"
     ),
     "backends/cuda/emission/wgmma.py _list: entries[0].startswith → entries[1].startswith": (
         "lists have at least 4 entries, all of one kind"

@@ -46,6 +46,7 @@ _WORK = (
 )
 _LOWER = (
     "tests/lower/test_defaults.py",
+    "tests/lower/test_propose_specialised.py",
     "tests/lower/test_rule_limits.py",
     "tests/lower",
     "tests/cuda/test_choose_schedule.py",
@@ -69,7 +70,8 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
     "moedsl/lower/build_tile.py": _LOWER,
     "moedsl/lower/build_moe.py": _LOWER,
     "moedsl/lower/choose_schedule.py": _LOWER,
-    "moedsl/lower/resources.py": (*_LOWER, _EMULATED),
+    "moedsl/lower/propose_specialised.py": _LOWER,
+    "moedsl/lower/resources/*.py": (*_LOWER, _EMULATED),
     "moedsl/lower/rules/*.py": _LOWER,
     "backends/cuda/lower/*.py": _CUDA,
     "backends/cuda/emission/*.py": _CUDA,

@@ -24,6 +24,7 @@ from moedsl.ir.schedule import (
     TileShape,
 )
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.front import load_program
 from moedsl.lower.rules import GROUPS
 from moedsl.source.diagnostic import Diagnostic
 from moedsl.source.span import Source, Span
@@ -36,6 +37,29 @@ GRADIENT = weight_gradient(8, 512, 256)
 COMBINE = combine(8, 512, 256)
 F32 = grouped_gemm(8, 512, 256, DType.F32)
 MANY = grouped_gemm(2000, 512, 256)
+INNER_COLUMNS = grouped_gemm(8, 512, 256, weight="w[e,k,n]")
+EXPERT_INSIDE = grouped_gemm(8, 512, 256, weight="w[n,k,e]")
+
+
+def written(x: str = "m, k", y: str = "m, n", read: str = "m, k", write: str = "m, n") -> MoeKernel:
+    """A grouped product with other operands or outputs than usual."""
+    text = f"""kernel gemm {{
+        index e = 8; index m = ragged(e); index n = 512; index k = 256; index t = dynamic
+        input  x  : bf16[{x}]
+        input  w  : bf16[e, n, k]
+        input  at : i32[m]
+        output y  : bf16[{y}]
+        y[{write}] = sum[k] x[{read}] * w[e, n, k]
+    }}"""
+    (kernel,) = load_program(Source("gemm.moe", text)).kernels
+    return kernel
+
+
+RAGGED_INSIDE = written(x="k, m", read="k, m")
+GATHERED = written(x="t, k", read="at[m], k")
+GATHERED_INSIDE = written(x="k, t", read="k, at[m]")
+SCATTERED = written(y="t, n", write="at[m], n")
+TURNED = written(y="n, m", write="n, m")
 
 DIRECTIVES = {
     "tile.rows": "m=64",
@@ -55,7 +79,6 @@ DIRECTIVES = {
     "fuse_rows": "fuse",
     "split_k": "split_k",
     "epilogue_store": "store",
-    "epilogue_columns": "columns",
     "require": "require",
 }
 """What stands in the source for each directive."""
@@ -86,6 +109,8 @@ def tile(rows: int = 64, columns: int = 128, depth: int = 64) -> dict[str, Any]:
     return {"tile": TileShape(rows, columns, depth)}
 
 
+ROLES = {"producer_registers": 40, "consumer_registers": 232}
+SPECIALISED: dict[str, Any] = {"consumers": 2} | ROLES
 BOTH = (Requirement.DETERMINISTIC, Requirement.BATCH_INVARIANT)
 SMALL_BATCHES = {"when": (Comparison("<=", 512),)}
 
@@ -125,6 +150,13 @@ BAD = (
         GRADIENT,
     ),
     Bad(
+        "MOE0406",
+        "order",
+        "`order interleaved` needs ragged output rows",
+        {"order": ExpertOrder.INTERLEAVED},
+        GRADIENT,
+    ),
+    Bad(
         "MOE0407",
         "order",
         "`order longest` sorts at most 1024 experts",
@@ -135,6 +167,7 @@ BAD = (
     Bad("MOE0408", "stages", "9 stages", {"stages": 9}),
     Bad("MOE0409", "consumers", "0 consumers", {"consumers": 0}),
     Bad("MOE0409", "consumers", "9 consumers", {"consumers": 9}),
+    Bad("MOE0409", "consumers", "8 consumers", {"consumers": 8} | ROLES),
     Bad("MOE0410", "split_k", "`split_k 0`", {"split_k": 0}),
     Bad("MOE0410", "split_k", "`split_k 65`", {"split_k": 65}),
     Bad("MOE0410", "split_k", "`split_k 5` leaves parts without work", {"split_k": 5}),
@@ -143,9 +176,18 @@ BAD = (
     Bad("MOE0411", "tails", "no MMA shape fits tail 8", {"tails": (32, 8)}),
     Bad("MOE0411", "n=128", "no MMA shape fits tile n 120", tile(columns=120) | {"swap_ab": True}),
     Bad("MOE0411", "m=64", "no MMA shape fits tile m 60", tile(60, 128, 32), F32),
+    Bad("MOE0411", "m=64", "no MMA shape fits tile m 80", SPECIALISED | tile(rows=80)),
+    Bad(
+        "MOE0411",
+        "n=128",
+        "no MMA shape fits tile n 96",
+        SPECIALISED | tile(columns=96) | {"swap_ab": True},
+    ),
     Bad("MOE0412", "k=64", "no stage layout fits tile k 16", tile(depth=16)),
     Bad("MOE0412", "k=64", "no stage layout fits tile k 96", tile(depth=96)),
     Bad("MOE0412", "k=64", "no stage layout fits tile k 256", tile(depth=256), F32),
+    Bad("MOE0412", "k=64", "no stage layout fits tile k 32", SPECIALISED | tile(depth=32)),
+    Bad("MOE0412", "k=64", "no stage layout fits tile k 512", SPECIALISED | tile(depth=512)),
     Bad(
         "MOE0413",
         "consumers",
@@ -169,10 +211,66 @@ BAD = (
     ),
     Bad("MOE0415", "n=128", "the schedule needs about ", tile(256, 256, 32)),
     Bad(
+        "MOE0415",
+        "n=128",
+        "the schedule needs about 224 registers a thread",
+        SPECIALISED
+        | tile(128, 192)
+        | {
+            "cooperation": Cooperation.PINGPONG,
+            "producer_registers": 72,
+            "consumer_registers": 216,
+        },
+    ),
+    Bad(
+        "MOE0415",
+        "n=128",
+        "the schedule needs about 288 registers a thread",
+        SPECIALISED | tile(256, 256) | {"stages": 2},
+    ),
+    Bad("MOE0415", "n=128", "the schedule needs about 92 ", tile(128, 128) | {"consumers": 8}),
+    Bad(
         "MOE0416",
         "balanced",
         "`balanced` shares rows in units of 48, but a tile has 64",
         {"tails": (48,), "balanced": True},
+    ),
+    Bad(
+        "MOE0417",
+        "consumers",
+        "2 consumers cannot share a tile of 64 × 72",
+        SPECIALISED | tile(64, 72),
+    ),
+    Bad(
+        "MOE0417",
+        "consumers",
+        "2 consumers cannot share a tile of 8 × 64",
+        SPECIALISED | tile(16, 64) | {"tails": (8,), "swap_ab": True},
+    ),
+    Bad(
+        "MOE0417",
+        "consumers",
+        "2 consumers cannot share a tile of 64 × 96",
+        SPECIALISED | tile(64, 96),
+        INNER_COLUMNS,
+    ),
+    Bad(
+        "MOE0418",
+        "m=64",
+        "the copy engine cannot bring in tile m 264",
+        SPECIALISED | tile(264, 64) | {"swap_ab": True, "consumers": 3, "consumer_registers": 152},
+    ),
+    Bad(
+        "MOE0418",
+        "tails",
+        "the copy engine cannot bring in tail 24",
+        SPECIALISED | {"tails": (24,), "swap_ab": True, "cluster_columns": 2},
+    ),
+    Bad(
+        "MOE0418",
+        "n=128",
+        "the copy engine cannot bring in tile n 320",
+        SPECIALISED | tile(64, 320),
     ),
     Bad("MOE0420", "cluster n", "a cluster of 1 × 16 = 16 CTAs", {"cluster_columns": 16}),
     Bad(
@@ -182,35 +280,120 @@ BAD = (
         {"cluster_rows": 2},
     ),
     Bad("MOE0422", "cluster n", "sm_89 has no clusters", {"cluster_columns": 2}, UP, "sm_89"),
+    Bad("MOE0423", "cluster n", "`cluster` needs specialised warps", {"cluster_columns": 2}),
     Bad(
-        "MOE0423", "cluster n", "`cluster` needs the warp-specialised path", {"cluster_columns": 2}
+        "MOE0423",
+        "cluster m",
+        "`cluster` needs specialised warps",
+        {"cluster_rows": 2},
+        GRADIENT,
+        "sm_90",
     ),
     Bad(
         "MOE0423",
         "cluster m",
-        "`cluster` needs the warp-specialised path",
-        {"cluster_rows": 2},
+        "a cluster of 2 along n",
+        SPECIALISED | {"cluster_rows": 2},
         GRADIENT,
     ),
     Bad(
-        "MOE0424",
-        "producer=40",
-        "`registers` needs the warp-specialised path",
-        {"producer_registers": 40},
+        "MOE0423",
+        "cluster n",
+        "nothing is shared in a cluster: rows come through a map",
+        SPECIALISED | {"cluster_columns": 2},
+        COMBINE,
+    ),
+    Bad("MOE0424", "consumer=232", "sm_90 has no specialised warps", SPECIALISED, sm="sm_90"),
+    Bad("MOE0424", "consumer=232", "sm_100 has no specialised warps", SPECIALISED, sm="sm_100"),
+    Bad(
+        "MOE0425",
+        "pingpong",
+        "`pingpong` needs specialised warps",
+        {"cooperation": Cooperation.PINGPONG, "consumers": 2},
     ),
     Bad(
         "MOE0425",
         "pingpong",
-        "`pingpong` needs the warp-specialised path",
-        {"cooperation": Cooperation.PINGPONG},
+        "one consumer cannot take turns",
+        SPECIALISED | {"cooperation": Cooperation.PINGPONG, "consumers": 1},
     ),
     Bad(
         "MOE0426",
         "store",
-        "`epilogue store=tma` needs the warp-",
+        "`epilogue store=tma` needs specialised warps",
         {"epilogue_store": EpilogueStore.TMA},
+        sm="sm_80",
     ),
-    Bad("MOE0427", "columns", "`epilogue columns` needs the warp-", {"epilogue_columns": 32}),
+    *(
+        Bad(
+            "MOE0426",
+            "store",
+            "`epilogue store=tma` cannot store this kernel's outputs",
+            SPECIALISED | {"epilogue_store": EpilogueStore.TMA, "swap_ab": swap},
+            kernel,
+        )
+        for kernel, swap in ((UP, False), (COMBINE, True), (SCATTERED, True), (TURNED, True))
+    ),
+    *(
+        Bad(
+            "MOE0428",
+            field,
+            f"{count} registers for a {role}",
+            SPECIALISED | {f"{role}_registers": count},
+        )
+        for role, field, count in (
+            ("producer", "producer=40", 16),
+            ("producer", "producer=40", 44),
+            ("consumer", "consumer=232", 248),
+            ("consumer", "consumer=232", 236),
+        )
+    ),
+    Bad("MOE0428", "consumer=232", "0 registers for a consumer", {"producer_registers": 40}),
+    Bad("MOE0428", "producer=40", "0 registers for a producer", {"consumer_registers": 232}),
+    Bad(
+        "MOE0428",
+        "consumer=232",
+        "256 threads start with 248 registers each",
+        SPECIALISED | tile(128, 128) | {"consumers": 1, "stages": 6},
+    ),
+    Bad(
+        "MOE0428",
+        "consumer=232",
+        "1024 threads start with 64 registers each",
+        SPECIALISED
+        | tile(64, 56)
+        | {"consumers": 7, "producer_registers": 24, "consumer_registers": 56},
+    ),
+    Bad(
+        "MOE0428",
+        "consumer=232",
+        "1024 threads start with 64 registers each",
+        SPECIALISED
+        | tile(64, 56)
+        | {"consumers": 7, "producer_registers": 72, "consumer_registers": 72},
+    ),
+    Bad(
+        "MOE0428",
+        "consumer=232",
+        "384 threads start with 168 registers each",
+        SPECIALISED | {"consumer_registers": 160},
+    ),
+    Bad(
+        "MOE0428",
+        "consumer=232",
+        "the roles take 544 registers for every 4 threads",
+        SPECIALISED | tile(192, 128) | {"consumers": 3, "consumer_registers": 168, "stages": 4},
+    ),
+    *(
+        Bad(
+            "MOE0429",
+            "consumer=232",
+            "specialised warps cannot compute this kernel",
+            SPECIALISED,
+            k,
+        )
+        for k in (F32, RAGGED_INSIDE, EXPERT_INSIDE, GATHERED_INSIDE)
+    ),
     Bad(
         "MOE0430",
         "require",

@@ -29,7 +29,15 @@ def shown(schedule: Schedule) -> str:
     text = f"{tile.rows}x{tile.columns}x{tile.depth} stages={schedule.stages}"
     text += f" consumers={schedule.consumers} tails={','.join(map(str, schedule.tails))}"
     text += " swap" if schedule.swap_ab else ""
-    return text + (f" split={schedule.split_k}" if schedule.split_k != 1 else "")
+    text += f" split={schedule.split_k}" if schedule.split_k != 1 else ""
+    return text + (_shown_roles(schedule) if schedule.specialised else "")
+
+
+def _shown_roles(schedule: Schedule) -> str:
+    """What only specialised warps have."""
+    text = f" {schedule.cooperation} {schedule.producer_registers}/{schedule.consumer_registers}"
+    text += f" cluster={schedule.cluster_columns}" if schedule.cluster_columns != 1 else ""
+    return f"{text} {schedule.epilogue_store}" + (" balanced" if schedule.balanced else "")
 
 
 @cache
@@ -52,8 +60,25 @@ KERNELS = {
     "whole gradient": weight_gradient(n=2048, k=2048),
 }
 
+TALL_TAILS = "176,160,144,128,112,96,80,64,48,32,16"
+MANY_ROWS = (
+    f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
+    " pingpong 24/240 cluster=2 tma balanced"
+)
+SMALL_ROWS = (
+    "128x128x64 stages=6 consumers=2 tails=112,96,80,64,48,32,16 swap"
+    " pingpong 40/232 cluster=2 tma balanced"
+)
+DECODE_ROWS = "32x128x64 stages=8 consumers=2 tails=16 swap pingpong 40/232 cluster=2 tma balanced"
+
 PUBLIC = {
     "sm_90a": {
+        **dict.fromkeys(("seed", "sonic", "qwen3", "dsv3_ep", "dsv3_down", "skew"), MANY_ROWS),
+        "small": SMALL_ROWS,
+        "decode64": DECODE_ROWS,
+        "decode1": DECODE_ROWS,
+    },
+    "sm_90": {
         "seed": "128x128x64 stages=3 consumers=1 tails=96,64,32",
         "sonic": "128x128x64 stages=3 consumers=1 tails=96,64,32",
         "qwen3": "128x128x64 stages=3 consumers=1 tails=96,64,32",
@@ -147,7 +172,7 @@ BY_ROWS: dict[str, dict[int | None, str]] = {
         None: "128x128x64 stages=3 consumers=1 tails=",
     },
 }
-"""By the kernel, and from how many rows on."""
+"""By the kernel, and from how many rows on, on the portable path."""
 
 DEMAND = {
     ("forward", None): (244, 128, 107936, 2),
@@ -181,10 +206,20 @@ def test_public_routings(target: str) -> None:
     assert chosen == PUBLIC[target]
 
 
+SPECIALISED_DEMAND = {
+    ("forward", None): (224, 192, 229824, 1),
+    ("forward", 1): (64, 32, 188912, 1),
+    ("narrow", None): (224, 192, 229776, 1),
+    ("gate and up", None): (224, 192, 229824, 1),
+    ("gradient", None): (224, 192, 213392, 1),
+}
+"""The same, of a consumer's thread, where warps are specialised."""
+
+
 @pytest.mark.parametrize("name", BY_ROWS)
 def test_rows_decide_where_they_should(name: str) -> None:
     """Each choice holds from its number of rows up to the one before the next."""
-    kernel, target = KERNELS[name], TARGETS["sm_90a"]
+    kernel, target = KERNELS[name], TARGETS["sm_90"]
     starts = [rows for rows in BY_ROWS[name] if rows is not None]
     checked: dict[int | None, str] = dict(BY_ROWS[name])
     for rows in TRIED_ROWS:
@@ -197,10 +232,19 @@ def test_rows_decide_where_they_should(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "rows"), DEMAND)
 def test_demand(name: str, rows: int | None) -> None:
-    kernel, target = KERNELS[name], TARGETS["sm_90a"]
+    kernel, target = KERNELS[name], TARGETS["sm_90"]
     schedule = choose_schedule(kernel, target, None, rows)
     found = resources(build_tile(kernel, schedule, target), target)
     assert (found.registers, found.sums, found.shared.bytes, found.blocks) == DEMAND[name, rows]
+
+
+@pytest.mark.parametrize(("name", "rows"), SPECIALISED_DEMAND)
+def test_demand_of_specialised_warps(name: str, rows: int | None) -> None:
+    kernel, target = KERNELS[name], TARGETS["sm_90a"]
+    schedule = choose_schedule(kernel, target, None, rows)
+    found = resources(build_tile(kernel, schedule, target), target)
+    demand = (found.registers, found.sums, found.shared.bytes, found.blocks)
+    assert demand == SPECIALISED_DEMAND[name, rows]
 
 
 @pytest.mark.parametrize("experts", [1, 2, 8, 9, 300])
@@ -219,6 +263,7 @@ def test_shared_memory_has_room_for_all_and_no_more(
     sorted_experts = 0
     if by_rows and order is ExpertOrder.LONGEST:
         sorted_experts = next(2**i for i in range(20) if 2**i >= experts)
+    ordered = experts if by_rows and order is ExpertOrder.INTERLEAVED else sorted_experts
     places = [
         0,
         shared.staging_at,
@@ -238,7 +283,7 @@ def test_shared_memory_has_room_for_all_and_no_more(
         132,
         (experts + 1) * 4,
         experts * 4 if by_rows else 0,
-        sorted_experts * 4,
+        ordered * 4,
     ]
     assert shared.sort_slots == sorted_experts
     end = shared.tile_numbers_at + (experts * 4 if fuse_rows and split_k > 1 else 0)

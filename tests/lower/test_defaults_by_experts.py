@@ -45,7 +45,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         5910: "32x64x32 stages=4 consumers=1 tails=24,16,8 swap",
         17424: "32x64x32 stages=3 consumers=1 tails=24,16,8 swap",
         18198: "32x64x32 stages=2 consumers=1 tails=24,16,8 swap",
-        18972: "64x64x32 stages=2 consumers=1 tails=32",
+        18972: "32x64x32 stages=2 consumers=1 tails=",
     },
     ("bf16", "sm_80", 4): {
         64: "16x64x64 stages=6 consumers=1 tails=8 swap",
@@ -55,9 +55,9 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         6166: "16x64x32 stages=4 consumers=1 tails=8 swap",
         17936: "16x64x32 stages=3 consumers=1 tails=8 swap",
         18582: "16x64x32 stages=2 consumers=1 tails=8 swap",
-        19228: "64x64x32 stages=2 consumers=1 tails=32",
+        19228: "32x64x32 stages=2 consumers=1 tails=",
     },
-    ("bf16", "sm_90a", None): {
+    ("bf16", "sm_90", None): {
         64: "128x128x64 stages=3 consumers=1 tails=96,64,32",
         982: "128x256x64 stages=4 consumers=2 tails=96,64,32",
         2128: "128x256x64 stages=3 consumers=2 tails=96,64,32",
@@ -73,7 +73,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x32 stages=3 consumers=1 tails=32",
         25302: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", 100): {
+    ("bf16", "sm_90", 100): {
         64: "128x128x64 stages=3 consumers=1 tails=96,64,32",
         982: "64x128x64 stages=4 consumers=1 tails=32",
         1488: "64x128x64 stages=3 consumers=1 tails=32",
@@ -84,7 +84,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x32 stages=3 consumers=1 tails=32",
         25302: "64x64x32 stages=2 consumers=1 tails=32",
     },
-    ("bf16", "sm_90a", 32): {
+    ("bf16", "sm_90", 32): {
         64: "48x128x64 stages=4 consumers=1 tails=32,24,16,8 swap",
         2576: "48x128x64 stages=3 consumers=1 tails=32,24,16,8 swap",
         5398: "32x128x32 stages=6 consumers=1 tails=24,16,8 swap",
@@ -94,9 +94,9 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         10006: "32x64x32 stages=4 consumers=1 tails=24,16,8 swap",
         25616: "32x64x32 stages=3 consumers=1 tails=24,16,8 swap",
         26390: "32x64x32 stages=2 consumers=1 tails=24,16,8 swap",
-        27164: "64x64x32 stages=2 consumers=1 tails=32",
+        27164: "32x64x32 stages=2 consumers=1 tails=",
     },
-    ("bf16", "sm_90a", 4): {
+    ("bf16", "sm_90", 4): {
         64: "16x64x128 stages=5 consumers=1 tails=8 swap",
         1290: "16x64x128 stages=4 consumers=1 tails=8 swap",
         3856: "16x64x64 stages=6 consumers=1 tails=8 swap",
@@ -106,7 +106,7 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         10262: "16x64x32 stages=4 consumers=1 tails=8 swap",
         26128: "16x64x32 stages=3 consumers=1 tails=8 swap",
         26774: "16x64x32 stages=2 consumers=1 tails=8 swap",
-        27420: "64x64x32 stages=2 consumers=1 tails=32",
+        27420: "32x64x32 stages=2 consumers=1 tails=",
     },
     ("f32", "sm_80", None): {
         64: "128x64x32 stages=3 consumers=1 tails=96,64,32",
@@ -122,9 +122,9 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         6620: "32x64x16 stages=4 consumers=1 tails=",
         17104: "32x64x16 stages=3 consumers=1 tails=",
         17878: "32x64x16 stages=2 consumers=1 tails=",
-        18652: "64x64x16 stages=2 consumers=1 tails=32",
+        18652: "32x64x16 stages=2 consumers=1 tails=",
     },
-    ("f32", "sm_90a", None): {
+    ("f32", "sm_90", None): {
         64: "128x64x32 stages=4 consumers=1 tails=96,64,32",
         1488: "128x64x32 stages=3 consumers=1 tails=96,64,32",
         4566: "128x64x32 stages=2 consumers=1 tails=96,64,32",
@@ -132,14 +132,14 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
         24272: "64x64x16 stages=3 consumers=1 tails=32",
         25302: "64x64x16 stages=2 consumers=1 tails=32",
     },
-    ("f32", "sm_90a", 32): {
+    ("f32", "sm_90", 32): {
         64: "32x64x32 stages=4 consumers=1 tails=",
         7632: "32x64x32 stages=3 consumers=1 tails=",
         9174: "32x64x32 stages=2 consumers=1 tails=",
         10716: "32x64x16 stages=4 consumers=1 tails=",
         25296: "32x64x16 stages=3 consumers=1 tails=",
         26070: "32x64x16 stages=2 consumers=1 tails=",
-        26844: "64x64x16 stages=2 consumers=1 tails=32",
+        26844: "32x64x16 stages=2 consumers=1 tails=",
     },
 }
 """By type, target and rows per expert: the choice from so many experts on."""

@@ -10,7 +10,7 @@ from tests.lower.mutation import ROOT, Copies, choose, modules
 
 SLICE = {
     "moedsl/lower/fold_constants.py": "tests/lower/test_passes.py",
-    "moedsl/lower/resources.py": "tests/lower/test_defaults.py",
+    "moedsl/lower/resources/specialised.py": "tests/lower/test_defaults.py",
     "moedsl/lower/rules/demand.py": "tests/lower/test_rule_limits.py",
 }
 

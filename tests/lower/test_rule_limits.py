@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moedsl.ir.schedule import ExpertOrder, Raster, TileShape
+from moedsl.ir.schedule import Cooperation, EpilogueStore, ExpertOrder, Raster, TileShape
 from tests.kernels import grouped_gemm
-from tests.lower.test_check_schedule import BAD, F32, UP, Bad, check
+from tests.lower.test_check_schedule import (
+    BAD,
+    F32,
+    GATHERED,
+    GRADIENT,
+    INNER_COLUMNS,
+    SPECIALISED,
+    UP,
+    Bad,
+    check,
+)
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 TEXTS = Path(__file__).with_name("findings.txt")
 
 DEEP = grouped_gemm(8, 512, 32 * 64)
+MANY = grouped_gemm(4096, 512, 256)
 SORTED = grouped_gemm(1024, 512, 256)
 LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"stages": 2}),
@@ -38,6 +49,8 @@ LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"balanced": True}),
     (UP, {"raster": Raster(group=1)}),
     (UP, {"swap_ab": True, "tails": (8,)}),
+    (UP, {"order": ExpertOrder.INTERLEAVED}),
+    (MANY, {"order": ExpertOrder.INTERLEAVED}),
 )
 """Schedules at a limit, or right below it."""
 
@@ -54,6 +67,77 @@ def findings() -> str:
 def test_every_word_of_a_finding() -> None:
     """Rewrite the file with ``python -m tests.lower.test_rule_limits``, and read what changed."""
     assert findings() == TEXTS.read_text(encoding="utf-8")
+
+
+PINGPONG = {"cooperation": Cooperation.PINGPONG}
+SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
+    (UP, {}),
+    (GATHERED, {}),
+    (INNER_COLUMNS, {}),
+    (GRADIENT, {}),
+    (UP, PINGPONG),
+    (UP, {"tile": TileShape(64, 64, 128)}),
+    (UP, {"tile": TileShape(64, 64, 256), "stages": 2}),
+    (UP, {"tile": TileShape(64, 80, 64)}),
+    (INNER_COLUMNS, {"tile": TileShape(64, 128, 64)}),
+    (INNER_COLUMNS, {"tile": TileShape(128, 72, 64)}),
+    (UP, {"tile": TileShape(128, 256, 64)}),
+    (UP, {"tile": TileShape(8, 128, 64), "swap_ab": True}),
+    (UP, {"tile": TileShape(16, 64, 64), "swap_ab": True}),
+    (UP, {"tile": TileShape(256, 64, 64), "swap_ab": True}),
+    (UP, {"tile": TileShape(512, 64, 64), "swap_ab": True, "cluster_columns": 2, "stages": 2}),
+    (UP, {"tails": (48, 32, 16), "swap_ab": True, "cluster_columns": 2}),
+    (UP, {"swap_ab": True, "cluster_columns": 8}),
+    (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (UP, {"producer_registers": 24, "consumer_registers": 240}),
+    (UP, {"consumer_registers": 168}),
+    (UP, {"producer_registers": 168, "consumer_registers": 168}),
+    (UP, {"consumers": 3, "consumer_registers": 152, "tile": TileShape(192, 128, 64)}),
+    (
+        UP,
+        {
+            "consumers": 7,
+            "tile": TileShape(64, 56, 64),
+            "producer_registers": 64,
+            "consumer_registers": 64,
+        },
+    ),
+    (
+        UP,
+        PINGPONG
+        | {"tile": TileShape(128, 192, 64), "producer_registers": 56}
+        | {"consumer_registers": 224},
+    ),
+)
+"""The same with specialised warps."""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "changes"), SPECIALISED_LEGAL, ids=[str(c) for _, c in SPECIALISED_LEGAL]
+)
+def test_limits_of_specialised_warps_are_legal(kernel: MoeKernel, changes: dict[str, Any]) -> None:
+    assert check(Bad("", "", "", SPECIALISED | changes, kernel)) == []
+
+
+@pytest.mark.parametrize("consumers", range(1, 8))
+@pytest.mark.parametrize("cooperation", Cooperation)
+def test_who_follows_the_advice_about_registers_has_enough(
+    consumers: int, cooperation: Cooperation
+) -> None:
+    """At the second attempt at the latest, unless the advice is about something else."""
+    shape = {"consumers": consumers, "cooperation": cooperation, "tile": TileShape(64, 56, 64)}
+    for consumer in range(24, 248, 8):
+        for producer in range(24, consumer + 8, 24):
+            given = {"producer_registers": producer, "consumer_registers": consumer}
+            for _ in range(3):
+                found = [d for d in check(Bad("", "", "", shape | given)) if d.code == "MOE0428"]
+                if not found or "consumers" in found[0].help:
+                    break
+                role, _, count = found[0].help.split()[1].partition("=")
+                given[f"{role}_registers"] = int(count)
+            else:
+                raise AssertionError((producer, consumer, given))
 
 
 @pytest.mark.parametrize(("kernel", "changes"), LEGAL, ids=[str(c) for _, c in LEGAL])

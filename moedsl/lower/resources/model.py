@@ -130,9 +130,11 @@ def lay_out(
     and ``row_ids`` i32 in all.
     """
     schedule, experts = kernel.schedule, kernel.signature.expert_count
+    by_rows = kernel.signature.row_grouped
     sort_slots = 0
-    if schedule.order is ExpertOrder.LONGEST and kernel.signature.row_grouped:
+    if schedule.order is ExpertOrder.LONGEST and by_rows:
         sort_slots = 1 << (experts - 1).bit_length()
+    interleaved = schedule.order is ExpertOrder.INTERLEAVED and by_rows
     counts_tiles = schedule.fuse_rows > 0 and schedule.split_k > 1
     staging_at = schedule.stages * stage_bytes
     barriers_at = staging_at + owners * staging_bytes
@@ -142,9 +144,8 @@ def lay_out(
     scratch_at = tickets_at + 16
     starts_at = scratch_at + 132
     item_ends_at = starts_at + (experts + 1) * 4
-    order_at = item_ends_at + (experts * 4 if kernel.signature.row_grouped else 0)
-    ordered = experts if schedule.order is ExpertOrder.INTERLEAVED else sort_slots
-    tile_numbers_at = order_at + ordered * 4
+    order_at = item_ends_at + (experts * 4 if by_rows else 0)
+    tile_numbers_at = order_at + (experts if interleaved else sort_slots) * 4
     end = tile_numbers_at + (experts * 4 if counts_tiles else 0)
     return SharedLayout(
         stage_bytes=stage_bytes,

@@ -19,6 +19,8 @@ __all__ = ["GROUPS", "WASTE", "Case", "Finding"]
 SENSE: tuple[tuple[str, Rule], ...] = (
     ("MOE0401", plan.on_covers_target),
     ("MOE0402", plan.sizes_are_positive),
+    ("MOE0424", hardware.registers_need_hardware),
+    ("MOE0429", hardware.specialised_path_takes_kernel),
 )
 """Without these, the others cannot be asked."""
 
@@ -38,11 +40,8 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0421", hardware.cluster_stays_in_expert),
     ("MOE0422", hardware.cluster_needs_hardware),
     ("MOE0423", hardware.cluster_needs_specialised_path),
-    ("MOE0424", hardware.registers_need_hardware),
-    ("MOE0429", hardware.specialised_path_takes_kernel),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
-    ("MOE0427", hardware.epilogue_columns_need_specialised_path),
     ("MOE0430", promises.determinism_is_proved),
     ("MOE0431", promises.batch_invariance_is_proved),
 )

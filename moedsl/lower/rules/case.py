@@ -51,7 +51,7 @@ class Case:
 
     @cached_property
     def resources(self) -> Resources:
-        """Demand on the portable path; only for schedules whose sizes make sense."""
+        """What the kernel takes of the target; only for schedules whose sizes make sense."""
         return resources(build_tile(self.kernel, self.schedule, self.target), self.target)
 
     @property

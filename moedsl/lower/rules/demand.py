@@ -1,13 +1,16 @@
-"""Rules about instructions, threads, registers and shared memory on the portable path."""
+"""Rules about instructions, threads, registers and shared memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
-from moedsl.lower.resources import LINE_BYTES, WARP, element_bytes, step_shape
+from moedsl.ir.moe import Contract
+from moedsl.ir.schedule import Cooperation
+from moedsl.lower.resources import LINE_BYTES, WARP, depth_inner, element_bytes, step_shape
 from moedsl.lower.resources.specialised import (
     FLAT_STEP,
+    GROUP,
     MOST_BOX,
     MOST_FLAT,
     TALL,
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from moedsl.lower.rules.case import Case
 
 MOST_CONSUMERS = 8
+REGISTERS = (24, 240)
+"""Fewest and most that roles give a thread (PTX ISA: setmaxnreg, and what leaves ptxas a register
+to spare).
+"""
 STAGES = (2, 8)
 """Fewest and most."""
 
@@ -121,24 +128,36 @@ def consumers_share_tile(case: Case) -> Iterator[Finding]:
         return
     schedule, found = case.schedule, case.resources
     sharing = consumers_of_tile(schedule)
-    tall = "columns" if schedule.swap_ab else "rows"
-    flat = "rows" if schedule.swap_ab else "columns"
+    tall, flat = ("columns", "rows") if schedule.swap_ab else ("rows", "columns")
+    notes = [
+        (
+            f"each takes a multiple of {TALL} {tall}, and a multiple of {FLAT_STEP} {flat}, at most"
+            f" {2 * MOST_FLAT}: over {MOST_FLAT}, in two equal halves of such a multiple"
+        )
+    ]
+    if not _flat_side_is_inner(case):
+        notes.append(f"{flat} are innermost in their operand: cuts lie at multiples of {TALL}")
+    who = f"{sharing} consumers cannot share" if sharing > 1 else "one consumer cannot compute"
+    help = "use a smaller tile"
+    if sharing > 1:
+        more = "a wider tile" if schedule.swap_ab else "`swap_ab` for low tiles"
+        help = f"use fewer consumers, or {more}"
     for height in found.unshared:
         field = "tile.rows" if height == schedule.tile.rows else "tails"
         yield Finding(
             ("consumers", field, "tile.columns"),
-            f"{sharing} consumers cannot share a tile of {height} × {schedule.tile.columns}",
+            f"{who} a tile of {height} × {schedule.tile.columns}",
             "in no grid that divides the tile",
-            (
-                (
-                    f"each takes a multiple of {TALL} {tall}, and a multiple of {FLAT_STEP} and at"
-                    f" most {MOST_FLAT} {flat}"
-                ),
-            ),
-            "use fewer consumers, or `swap_ab` for low tiles"
-            if not schedule.swap_ab
-            else "use fewer consumers, or a wider tile",
+            tuple(notes),
+            help,
         )
+
+
+def _flat_side_is_inner(case: Case) -> bool:
+    """Whether depth is innermost in the operands of the flat side."""
+    contracts = [op for op in case.kernel.body if isinstance(op, Contract)]
+    swap = case.schedule.swap_ab
+    return all(depth_inner(op.lhs if swap else op.rhs, op.over) for op in contracts)
 
 
 def boxes_fit_engine(case: Case) -> Iterator[Finding]:
@@ -153,22 +172,19 @@ def boxes_fit_engine(case: Case) -> Iterator[Finding]:
     heights = [("tile.rows", schedule.tile.rows), *(("tails", tail) for tail in schedule.tails)]
     for field, height in heights:
         if height % (cluster * FLAT_STEP) or height // cluster > MOST_BOX:
+            each = f"each of the {cluster} CTAs of a cluster" if cluster > 1 else "the engine"
             yield Finding(
                 (field, "cluster_columns"),
                 f"the copy engine cannot bring in {case.words(field)} {height}",
                 f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
-                (
-                    (
-                        f"each of {cluster} CTAs brings in a box of rows: a multiple of"
-                        f" {FLAT_STEP}, at most {MOST_BOX}"
-                    ),
-                ),
+                (f"{each} brings in a multiple of {FLAT_STEP} rows, at most {MOST_BOX}",),
             )
-            return
-    if schedule.tile.columns > MOST_BOX:
+            break
+    columns = schedule.tile.columns
+    if columns > MOST_BOX:
         yield Finding(
             ("tile.columns",),
-            f"the copy engine cannot bring in {case.words('tile.columns')} {schedule.tile.columns}",
+            f"the copy engine cannot bring in {case.words('tile.columns')} {columns}",
             f"must be at most {MOST_BOX}",
         )
 
@@ -219,26 +235,35 @@ def shared_memory_fits(case: Case) -> Iterator[Finding]:
 
 def registers_fit(case: Case) -> Iterator[Finding]:
     """Sums and fragments of a thread fit its registers, those of a CTA the SM's."""
-    found, target = case.resources, case.target
-    available = min(target.registers_per_thread, target.registers_per_sm // found.threads)
-    if case.schedule.specialised:
-        available = case.schedule.consumer_registers
+    found, target, schedule = case.resources, case.target, case.schedule
+    tile, threads = schedule.tile, found.threads
+    if schedule.specialised:
+        threads = GROUP * consumers_of_tile(schedule)
+        available = schedule.consumer_registers
+        source = f"`registers` gives a consumer {available} of at most {REGISTERS[1]}"
+        alone = schedule.cooperation is Cooperation.PINGPONG
+        help = "use a smaller tile" if alone else "use a smaller tile or more consumers"
+    else:
+        share = target.registers_per_sm // threads
+        available = min(target.registers_per_thread, share)
+        source = (
+            f"{target.sm} has {target.registers_per_thread} registers a thread and"
+            f" {target.registers_per_sm} for {threads} threads"
+        )
+        crowded = share == available < found.registers - found.sums
+        help = "use fewer consumers" if crowded else "use a smaller tile or more consumers"
     if found.registers <= available:
         return
-    tile = case.schedule.tile
     yield Finding(
         ("tile.columns", "tile.rows", "consumers"),
         f"the schedule needs about {found.registers} registers a thread",
         f"{available} are available",
         (
             (
-                f"sums of a {tile.rows} × {tile.columns} tile over {found.threads} threads:"
+                f"sums of a {tile.rows} × {tile.columns} tile over {threads} threads:"
                 f" {found.sums} registers; the rest are operands and addresses"
             ),
-            (
-                f"{target.sm} has {target.registers_per_thread} registers a thread and"
-                f" {target.registers_per_sm} for {found.threads} threads"
-            ),
+            source,
         ),
-        "use a smaller tile or more consumers",
+        help,
     )

@@ -9,6 +9,7 @@ from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.resources.specialised import gathered, kernel_obstacle, starting_registers
 from moedsl.lower.rules.case import Finding
+from moedsl.lower.rules.demand import REGISTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 MOST_CLUSTER = 8
 """CTAs in a portable cluster (CUDA C++ Programming Guide, "Thread Block Clusters")."""
-
-REGISTERS = (24, 240)
-"""Fewest and most of a thread (PTX ISA: setmaxnreg, and what leaves ptxas a register to spare)."""
 
 
 def cluster_is_small(case: Case) -> Iterator[Finding]:
@@ -65,7 +63,7 @@ def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
     if not _clustered(case):
         return
     if not case.schedule.specialised:
-        yield _needs_specialised_path(_cluster_fields(case), "cluster")
+        yield _needs_specialised_path(case, _cluster_fields(case), "cluster")
     elif case.schedule.cluster_rows > 1:
         yield Finding(
             ("cluster_rows",),
@@ -118,24 +116,25 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
                 (field, "producer_registers", "consumer_registers"),
                 f"{count} registers for a {field.partition('_')[0]}",
                 f"must be a multiple of 8 from {least} to {most}",
-                help="give both, as in `registers producer=40 consumer=232`",
+                help="" if count else "give both, as in `registers producer=40 consumer=232`",
             )
             return
     groups = 1 + schedule.consumers
     start = starting_registers(case.target, 128 * groups * case.resources.blocks)
     taken = producer + schedule.consumers * consumer
+    fields = ("consumer_registers", "producer_registers", "consumers")
     if not producer <= start <= consumer:
         yield Finding(
-            ("consumer_registers", "producer_registers", "consumers"),
+            fields,
             f"{groups * 128} threads start with {start} registers each",
             f"not between {producer} and {consumer}",
             ("producers give registers away, and consumers take them",),
-            "use more consumers" if start > consumer else "use fewer consumers",
+            _advice(producer, start),
         )
     elif taken > start * groups:
         most = (start * groups - producer) // schedule.consumers // 8 * 8
         yield Finding(
-            ("consumer_registers", "producer_registers", "consumers"),
+            fields,
             f"the roles take {taken} registers for every {groups} threads",
             f"{start * groups} are there",
             (
@@ -144,6 +143,13 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
             ),
             f"use consumer={most} or less",
         )
+
+
+def _advice(producer: int, start: int) -> str:
+    """What to change where threads start with fewer than ``producer``, or more than consumers."""
+    if producer > start:
+        return f"use producer={start} or less"
+    return f"use consumer={start} or more" if start <= REGISTERS[1] else "use more consumers"
 
 
 def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
@@ -170,7 +176,7 @@ def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
     if case.schedule.cooperation is not Cooperation.PINGPONG:
         return
     if not case.schedule.specialised:
-        yield _needs_specialised_path(("cooperation", "consumers"), "pingpong")
+        yield _needs_specialised_path(case, ("cooperation", "consumers"), "pingpong")
     elif case.schedule.consumers < 2:
         yield Finding(
             ("cooperation", "consumers"),
@@ -187,7 +193,7 @@ def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
     if case.schedule.epilogue_store is not EpilogueStore.TMA:
         return
     if not case.schedule.specialised:
-        yield _needs_specialised_path(("epilogue_store",), "epilogue store=tma")
+        yield _needs_specialised_path(case, ("epilogue_store",), "epilogue store=tma")
         return
     reason = "" if case.schedule.swap_ab else "it needs `swap_ab`"
     columns = case.kernel.signature.columns
@@ -209,17 +215,12 @@ def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
         )
 
 
-def epilogue_columns_need_specialised_path(case: Case) -> Iterator[Finding]:
-    """The portable epilogue stages whole rows of a warp's part, a few at a time."""
-    if case.schedule.epilogue_columns:
-        yield _needs_specialised_path(("epilogue_columns",), "epilogue columns")
-
-
-def _needs_specialised_path(fields: tuple[str, ...], directive: str) -> Finding:
+def _needs_specialised_path(case: Case, fields: tuple[str, ...], directive: str) -> Finding:
+    more = ", or give `registers`" if case.target.warp_specialised else ""
     return Finding(
         fields,
         f"`{directive}` needs specialised warps",
         "all warps of this schedule do the same",
         ("specialised warps run on sm_90a: `registers producer=40 consumer=232`",),
-        f"remove `{directive}`, or give `registers`",
+        f"remove `{directive}`{more}",
     )

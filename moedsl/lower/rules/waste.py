@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from math import lcm
 from typing import TYPE_CHECKING
 
-from moedsl.lower.resources import WARP, share_tile, step_shape
+from moedsl.lower.resources import WARP
+from moedsl.lower.resources.specialised import FLAT_STEP
 from moedsl.lower.rules.case import Finding
 from moedsl.work import ceil_div, row_range, tile_height
 
@@ -78,9 +81,10 @@ def padding_is_small(case: Case) -> Iterator[Finding]:
 def _lowest_height(case: Case, rows: int) -> int:
     """The least height, allowed or not, that holds ``rows`` and that the warps can share."""
     schedule = case.schedule
-    step = step_shape(case.kernel.signature.compute, schedule.swap_ab)
-    warps = case.resources.threads // WARP
     height = tile_height(schedule, rows)
-    possible = range(ceil_div(rows, step.rows) * step.rows, height, step.rows)
-    columns = schedule.tile.columns
-    return next((h for h in possible if share_tile(h, columns, warps, step)), height)
+    # CTAs of a cluster share the rows of a tile, by whole groups.
+    step = lcm(case.resources.step.rows, FLAT_STEP * schedule.cluster_columns)
+    possible = range(ceil_div(rows, step) * step, height, step)
+    tried = replace(schedule, tails=tuple(reversed(possible)), balanced=False)
+    unshared = replace(case, schedule=tried).resources.unshared
+    return next((lower for lower in possible if lower not in unshared), height)

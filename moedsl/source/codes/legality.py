@@ -29,7 +29,7 @@ MOE0404 fuse needs ragged output rows
 `fuse` lets experts with few rows share one work item. In a weight gradient the ragged index is
 summed: all experts have equally many output tiles and none is small.
 
-    schedule s for weight_gradient { fuse experts n<=16 }
+    schedule s for weight_gradient { fuse experts m<=16 }
 
 Remove `fuse`.
 
@@ -41,9 +41,10 @@ Experts that share a work item have at most one row tile each.
 
 Write `fuse experts m<=64` or less, or make the tile higher.
 
-MOE0406 order longest needs ragged output rows
-`order longest` starts the experts with most rows first. In a weight gradient all experts have
-equally many output tiles.
+MOE0406 order needs ragged output rows
+`order longest` starts the experts with most rows first, and `order interleaved` spreads those with
+several row tiles among the others. In a weight gradient all experts have equally many output
+tiles.
 
     schedule s for weight_gradient { order longest }
 
@@ -65,11 +66,13 @@ The software pipeline copies one stage while it multiplies another: 2 stages at 
 Use 3 or 4 unless measurements say otherwise.
 
 MOE0409 number of consumers
-Each consumer is a group of 128 threads, and all of them are threads of one CTA.
+Each consumer is a group of 128 threads, and all of them are threads of one CTA, which has 1024 at
+most. Where warps are specialised, the producers are a group of 128 threads, too.
 
-    warps consumers=16
+    warps consumers=8
+    registers producer=24 consumer=64     # 9 x 128 = 1152 threads
 
-Use 1 to 8.
+Use 1 to 8 consumers, or 1 to 7 specialised ones.
 
 MOE0410 split_k without work
 The depth is cut into whole stages, and every part of `split_k` needs at least one of them. At
@@ -83,6 +86,7 @@ Split less, or make the stages shallower.
 
 MOE0411 no MMA shape fits
 Tensor cores multiply in fixed shapes: 16 rows by 8 columns, or with `swap_ab` 8 rows by 16
+columns. Specialised consumers multiply 64 rows by 8 columns, or with `swap_ab` 8 rows by 64
 columns. Kernels that compute in f32 go in steps of 8 by 8. Tiles and tails are whole multiples.
 
     tile m=72 n=128 k=64
@@ -91,11 +95,13 @@ Use a multiple of what the note says, or `swap_ab` for low tiles.
 
 MOE0412 no stage layout fits
 In shared memory a stage consists of lines, one for each row or column, that hold the depth. A line
-is a power of two of bytes, 64 to 512, so that swizzling spreads it over all banks.
+is a power of two of bytes, 64 to 512, so that swizzling spreads it over all banks. Specialised
+warps bring in lines of 128 bytes, which are 64 elements: one, two or four of them.
 
     tile m=64 n=128 k=96          # 96 x 2 bytes = 192
 
-Use 32, 64, 128 or 256 for 16-bit types, 16, 32, 64 or 128 for f32 and tf32.
+Use 32, 64, 128 or 256 for 16-bit types, 16, 32, 64 or 128 for f32 and tf32; with specialised warps
+64, 128 or 256.
 
 MOE0413 warps cannot share the tile
 The warps of a CTA, four for each consumer, form a grid, and each takes the same number of whole
@@ -117,12 +123,15 @@ Use fewer stages, or a smaller tile.
 
 MOE0415 too many registers
 Each thread keeps its part of the output tile in registers, one for each sum, with the operands
-beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM.
+beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM: 1024
+threads have 64 each. Specialised consumers have what `registers` gives them; where they take turns
+(`pingpong`), each holds a whole tile.
 
     tile m=256 n=256 k=32
     warps consumers=1             # 512 sums for each of 128 threads
 
-Use a smaller tile, or more consumers.
+Use a smaller tile, or more consumers that share it. If sums are not what takes the registers, use
+fewer consumers.
 
 MOE0416 balanced tiles are no whole units
 `tails balanced` shares the rows of an expert among its tiles in units of the lowest height. A share
@@ -132,6 +141,33 @@ fits in a tile whatever the number of rows only if the tile is a multiple of tha
     tails balanced m=48           # 64 is not a multiple of 48
 
 Write `tails balanced m=48,32,16`.
+
+MOE0417 consumers cannot share the tile
+Specialised consumers that share a tile form a grid, and each takes the same whole products of it,
+in tiles of every height. A product has a multiple of 64 positions on its tall side (rows, or
+columns with `swap_ab`) and of 8 on its flat one, at most 256; a consumer takes two equal ones if
+there are more. Where positions of the flat side are innermost in their operand, they are cut at
+multiples of 64 only.
+
+    tile m=16 n=64 k=64
+    tails m=8
+    swap_ab                            # 8 rows and 64 columns are one product
+    warps consumers=2 cooperative
+    registers producer=40 consumer=232
+
+Use fewer consumers, another tile, or `pingpong`, where no tile is shared.
+
+MOE0418 copy engine cannot bring the tile in
+Specialised warps let the copy engine (TMA) bring operands in, by boxes of at most 256 positions.
+CTAs of a cluster share the rows of a tile: each brings in as many of them, in groups of 8.
+
+    tile m=64 n=128 k=64
+    tails m=24
+    swap_ab
+    cluster n=2                   # 24 rows are 3 groups of 8, for 2 CTAs
+    registers producer=40 consumer=232
+
+Use heights that are a multiple of 8 for each CTA, and no tile with more than 256 columns.
 
 MOE0420 cluster is too large
 A cluster that every GPU with clusters can run has at most 8 CTAs.
@@ -156,45 +192,68 @@ Clusters exist from compute capability 9.0 on.
 
 Remove `cluster`, or compile for sm_90 or newer.
 
-MOE0423 cluster needs the warp-specialised path
-The portable path, which runs on sm_80 and newer, loads operands for each CTA alone. It has no
-multicast, so a cluster would only restrict where CTAs may run.
+MOE0423 cluster shares nothing
+CTAs of a cluster compute neighbouring tiles along the columns, and the copy engine brings the rows
+that they share to all of them at once. The portable path loads operands for each CTA alone; there,
+and where specialised warps read rows through a map, a cluster would only restrict where CTAs may
+run. Tiles along the rows never share in a cluster.
 
-    cluster n=2
+    schedule s for up on sm_90a {
+        cluster n=2
+        registers off
+    }
 
-Remove the line.
+Remove `cluster` or `registers off`.
 
-MOE0424 registers needs the warp-specialised path
-`registers` moves registers from warps that copy to warps that multiply. On the portable path all
-warps do both.
+MOE0424 target has no specialised warps
+`registers` gives warps roles: some copy, some multiply, and each has the registers that it needs.
+That takes the copy engine, wgmma and setmaxnreg, which compute capability 9.0 alone has together;
+its target is sm_90a. On all other targets kernels take the portable path, where all warps do both.
 
-    registers producer=40 consumer=232
+    schedule s for up on sm_80 { registers producer=40 consumer=232 }
 
-Remove the line.
+Write `registers off`, leave the line out, or write the schedule `on sm_90a`.
 
-MOE0425 pingpong needs the warp-specialised path
-In ping-pong, groups of consumers alternate whole tiles, fed by a producer of their own. On the
-portable path all warps share one tile.
+MOE0425 pingpong needs specialised warps
+In ping-pong, consumers take turns with whole tiles, fed by producers: one multiplies while another
+one stores. On the portable path all warps share one tile, and one consumer alone has no other to
+take turns with.
 
     warps consumers=2 pingpong
+    registers off
 
-Write `cooperative`.
+Write `cooperative`, or remove `registers off`; use at least 2 consumers.
 
-MOE0426 epilogue store=tma needs the warp-specialised path
-Bulk tensor stores need descriptors that only that path makes. The portable path stores through
-shared memory.
+MOE0426 epilogue store=tma cannot store
+The copy engine stores boxes of rows and columns from shared memory. Only specialised warps use it,
+with `swap_ab`, and only for outputs that are not added to or stored through a map, and whose
+innermost dimension are the columns.
 
-    epilogue store=tma
+    schedule s for down_combine on sm_90a {
+        epilogue store=tma                # y[dst[m], n] += p[m] * d
+    }
 
 Write `epilogue store=staged`.
 
-MOE0427 epilogue columns needs the warp-specialised path
-The portable epilogue stages whole rows of each warp's part of the tile, so the number of columns
-is not free.
+MOE0428 registers exceed the pool
+All threads of a CTA start with equally many registers, a multiple of 8. Producers then give some
+away, and consumers take some, by eights, from 24 to 240. The roles together have no more than there
+were at the start.
 
-    epilogue columns=32
+    warps consumers=3                     # 4 x 128 threads start with 128 registers each
+    registers producer=40 consumer=168    # 40 + 3 x 168 = 544, of 4 x 128 = 512
 
-Remove the setting.
+Use the number that the help names.
+
+MOE0429 specialised warps cannot compute the kernel
+Specialised warps multiply bf16 and f16. The copy engine brings their operands in: it follows no
+maps, but for rows of x[src[m], k], which producers gather themselves; and its boxes start at
+multiples of 16 bytes, so the ragged index cannot be innermost, where experts start anywhere.
+
+    compute tf32
+    registers producer=40 consumer=232
+
+Write `registers off`: the portable path computes every kernel.
 
 MOE0430 determinism cannot be proved
 `+=` through a map adds atomically, in whatever order CTAs arrive. Sums of f32 depend on their
