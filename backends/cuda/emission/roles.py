@@ -80,6 +80,8 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
                     _emit_fill(writer, kernel, fill, number)
+                if gathers(role):
+                    writer.line("landing.end_tile(kFull);")
             if gathers(role):
                 writer.line("landing.finish(kFull);")
         writer.line()

@@ -29,8 +29,10 @@ struct Block {
     }
     // To the positions 64 further.
     static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
-    // To its second half.
-    static constexpr u32 kHalf = kBytes / 2;
+    // And the flat positions `count` further.
+    static constexpr u32 further(int count) {
+        return kMajor == by_depth ? count * 128 : count / 64 * kPanel;
+    }
 };
 
 // kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
@@ -79,7 +81,7 @@ struct GroupSums {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) {
             group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
-                               advanced(flat, i % kHalves * FlatBlock::kHalf), kind);
+                               advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
         }
     }
 
