@@ -98,12 +98,14 @@ def moe_kernels(
     computes: tuple[Compute, ...] = tuple(Compute),
     largest: int = 40,
     experts: int = 5,
+    boxes: bool = False,
     source: Source | None = None,
 ) -> MoeKernel:
     """A kernel with extents up to ``largest`` and up to ``experts`` experts; None: either kind.
 
     Names: ``e m n k``; ``t`` is the dynamic extent that maps reach into (``map0``, ``map1``),
-    ``k2`` the depth of some m-grouped contractions. Every store depends on a contraction.
+    ``k2`` the depth of some m-grouped contractions. Every store depends on a contraction. With
+    ``boxes``, specialised warps can compute it.
     """
     grouped = draw(st.booleans()) if row_grouped is None else row_grouped
     compute = draw(st.sampled_from(computes))
@@ -122,7 +124,7 @@ def moe_kernels(
     build = _Builder(draw, indices)
     rows, columns = ("m", "n") if grouped else ("n", "k")
     signature = Signature("kernel_1", (), (), compute, "e", "m", rows, columns, draw(spans))
-    _contractions(build, signature, sized)
+    _contractions(build, signature, sized, boxes)
     contracted = list(build.values)
     _epilogue(build, signature)
     _stores(build, signature, contracted)
@@ -132,8 +134,18 @@ def moe_kernels(
     return MoeKernel(complete, tuple(build.body), source)
 
 
-def _contractions(build: _Builder, signature: Signature, sized: Callable[[str], Index]) -> None:
+def _contractions(
+    build: _Builder, signature: Signature, sized: Callable[[str], Index], boxes: bool
+) -> None:
     draw: Any = build.draw
+
+    def mapped(allowed: bool) -> bool:
+        return allowed and draw(st.integers(0, 3)) == 0
+
+    def order_of(*dims: str) -> tuple[str, ...]:
+        orders = [order for order in permutations(dims) if not (boxes and order[-1] == "m")]
+        return tuple(draw(st.sampled_from(orders)))
+
     dtype = FACTOR_TYPE[signature.compute]
     lefts: list[tuple[str, Access]] = []
     for number in range(draw(st.integers(1, 3))):
@@ -144,12 +156,12 @@ def _contractions(build: _Builder, signature: Signature, sized: Callable[[str], 
             if signature.row_grouped and draw(st.integers(0, 3)) == 0:
                 over = "k2"
                 build.indices.setdefault("k2", sized("k2"))
-            order = draw(st.sampled_from(list(permutations((signature.rows, over)))))
-            via = "m" if draw(st.integers(0, 3)) == 0 else None
+            order = order_of(signature.rows, over)
+            via = "m" if mapped(signature.row_grouped or not boxes) else None
             left = build.access(f"x{number}", Role.INPUT, dtype, order, via)
             lefts.append((over, left))
-        order = draw(st.sampled_from(list(permutations((signature.columns, over)))))
-        via = "m" if over == "m" and draw(st.integers(0, 3)) == 0 else None
+        order = order_of(signature.columns, over)
+        via = "m" if mapped(over == "m" and not boxes) else None
         if signature.row_grouped and draw(st.integers(0, 4)):
             order = ("e", *order)
         right = build.access(f"w{number}", Role.INPUT, dtype, order, via)

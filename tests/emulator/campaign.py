@@ -28,6 +28,7 @@ from moedsl.backends.emulator.executable import EmulatorExecutable
 from moedsl.backends.emulator.options import VARIABLE, Arrival, Options, Order, Policy
 from moedsl.backends.emulator.report import KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, runtime_program
+from moedsl.fuzz.specialised import specialised_shapes
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
@@ -49,13 +50,21 @@ if TYPE_CHECKING:
     from moedsl.inputs import Arguments
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import Schedule
+    from moedsl.target import Target
 
-TARGET = TARGETS["sm_80"]
+PORTABLE, HOPPER = TARGETS["sm_80"], TARGETS["sm_90a"]
+KINDS = (
+    *((compute, False) for compute in Compute),
+    *((compute, True) for compute in (Compute.BF16, Compute.F16)),
+)
+"""Of programs: what they compute in, and whether their warps are specialised."""
 PART = 250
 """Launches of a part, which one process draws and runs."""
 PER_KERNEL = 25
 MOST_ROWS = 120
 LARGEST_EXTENT = 40
+LARGEST_BOXES = 150
+"""Of the extents of kernels for specialised warps, whose least tile is larger."""
 UNIT = 8
 """Rows of so many elements allow 16-byte accesses whatever the type."""
 
@@ -70,6 +79,11 @@ class Program:
     kernel: MoeKernel
     schedule: Schedule
     crooked: frozenset[str]
+
+    @property
+    def target(self) -> Target:
+        """What the schedule is for."""
+        return HOPPER if self.schedule.specialised else PORTABLE
 
     def features(self) -> Iterator[str]:
         """What the program shows, in words to be counted."""
@@ -90,9 +104,18 @@ class Program:
             "balanced": schedule.balanced,
             "swap_ab": schedule.swap_ab,
             f"persistent {schedule.persistent}": True,
+            f"order {schedule.order}": True,
             "single elements": bool(self.crooked),
         }
-        yield from (word for word, holds in shown.items() if holds)
+        if schedule.specialised:
+            shown |= {
+                f"{schedule.cooperation}": True,
+                f"consumers {schedule.consumers}": True,
+                f"cluster {schedule.cluster_columns}": True,
+                f"store {schedule.epilogue_store}": True,
+            }
+        path = "specialised " if schedule.specialised else ""
+        yield from (path + word for word, holds in shown.items() if holds)
 
 
 @dataclass
@@ -113,10 +136,24 @@ class Tally:
 
 
 @st.composite
-def programs(draw: st.DrawFn, compute: Compute) -> Program:
+def programs(draw: st.DrawFn, compute: Compute, specialised: bool) -> Program:
     """A random kernel, or now and then a plain one, under a schedule that no rule refuses."""
-    random_kernels = moe_kernels(largest=LARGEST_EXTENT, computes=(compute,))
+    largest = LARGEST_BOXES if specialised else LARGEST_EXTENT
+    random_kernels = moe_kernels(largest=largest, computes=(compute,), boxes=specialised)
     kernel = draw(st.one_of(*[random_kernels] * 3, _plain_kernels(compute)))
+    shapes = _specialised(kernel) if specialised else _portable(kernel)
+    target = HOPPER if specialised else PORTABLE
+    schedule = draw(shapes.filter(lambda s: not check_schedule(kernel, s, None, target)))
+    names = [tensor.name for tensor in kernel.signature.tensors if len(tensor.dims) > 1]
+    straight = st.just(set[str]())
+    crooked = draw(
+        st.one_of(*[straight] * (4 if specialised else 1), st.sets(st.sampled_from(names)))
+    )
+    return Program(kernel, schedule, frozenset(crooked))
+
+
+@st.composite
+def _portable(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
     signature = kernel.signature
     drawn = schedules(
         row_grouped=signature.row_grouped,
@@ -124,10 +161,23 @@ def programs(draw: st.DrawFn, compute: Compute) -> Program:
         largest=draw(st.sampled_from((32, 32, 64))),
         deepest=32,
     )
-    schedule = draw(drawn.filter(lambda s: not check_schedule(kernel, s, None, TARGET)))
-    names = [tensor.name for tensor in signature.tensors if len(tensor.dims) > 1]
-    crooked = draw(st.just(set[str]()) | st.sets(st.sampled_from(names)))
-    return Program(kernel, schedule, frozenset(crooked))
+    return draw(drawn)
+
+
+@st.composite
+def _specialised(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
+    """The parts of a portable schedule that any other may have, and shapes for wgmma."""
+    grouped = kernel.signature.row_grouped
+    order = draw(schedules(row_grouped=grouped, compute=kernel.signature.compute))
+    shape = draw(specialised_shapes(kernel, HOPPER, draw(st.sampled_from((64, 128, 128, 192)))))
+    return replace(
+        shape,
+        persistent=order.persistent,
+        order=order.order,
+        raster=order.raster,
+        fuse_rows=min(order.fuse_rows, shape.tile.rows),
+        split_k=order.split_k,
+    )
 
 
 def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
@@ -142,8 +192,8 @@ def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
 
 
 def draw_programs(seed: int, number: int, count: int = PART // PER_KERNEL) -> list[Program]:
-    """Up to ``count`` programs of part ``number``. Parts take the types by turns."""
-    compute = list(Compute)[number % len(Compute)]
+    """Up to ``count`` programs of part ``number``. Parts take the kinds by turns."""
+    compute, specialised = KINDS[number % len(KINDS)]
     drawn: list[Program] = []
 
     @hypothesis.seed(seed << 20 | number)
@@ -154,7 +204,7 @@ def draw_programs(seed: int, number: int, count: int = PART // PER_KERNEL) -> li
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @hypothesis.given(programs(compute))
+    @hypothesis.given(programs(compute, specialised))
     def collect(program: Program) -> None:
         drawn.append(program)
 
@@ -176,7 +226,7 @@ def run_part(
     tally = Tally()
     drawn = draw_programs(seed, number, -(-launches // each))
     for index, program in enumerate(drawn):
-        executable = EmulatorExecutable(build_tile(program.kernel, program.schedule, TARGET))
+        executable = EmulatorExecutable(build_tile(program.kernel, program.schedule, program.target))
         tally.kernels += 1
         tally.features.update(program.features())
         for launch in range(min(each, launches - tally.launches)):

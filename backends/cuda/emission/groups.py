@@ -279,6 +279,8 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
     with writer.block("MOE_DEVICE void pass_turn(int group)"):
         writer.lines(
             f"const int next = group + 1 == {consumers} ? 0 : group + 1;",
+            "// A tile without depth has no product for which all lanes have met.",
+            "moe::sync_warp();",
             "if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);",
         )
     writer.line()
@@ -329,9 +331,6 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 writer.line(f"{name}.stage({plane('staged', place)}, part);")
             writer.lines(
                 "moe::named_sync(named, moe::kGroupThreads);",
-                "const int first_row = Groups<kHeight>::row(group) + Sums::part_row(part);",
-                "const int first_column =",
-                "    Groups<kHeight>::column(group) + Sums::part_column(part);",
                 "MOE_ROLL",
             )
             with writer.block(
@@ -339,8 +338,11 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 "v += moe::kGroupThreads)"
             ):
                 writer.lines(
-                    "const int row = first_row + v / kPerRow;",
-                    "const int column = first_column + v % kPerRow * kVector;",
+                    "const int own_row = Sums::part_row(part) + v / kPerRow;",
+                    "const int own_column = Sums::part_column(part) + v % kPerRow * kVector;",
+                    "if (Sums::beyond(own_row, own_column)) continue;",
+                    "const int row = Groups<kHeight>::row(group) + own_row;",
+                    "const int column = Groups<kHeight>::column(group) + own_column;",
                     outside(kernel),
                     "const moe::u32 at = staged + (v / kPerRow * Sums::kPitch"
                     " + v % kPerRow * kVector) * 4;",

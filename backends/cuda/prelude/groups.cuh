@@ -99,6 +99,12 @@ struct GroupSums {
         return kSwap ? part / kFlatParts * 64 : part % kFlatParts * 32;
     }
 
+    // Whether this row or column, counted likewise, is another consumer's: the last part of a line
+    // may be higher or wider than what is left.
+    static MOE_DEVICE bool beyond(int row, int column) {
+        return kFlat % 32 != 0 && (kSwap ? row : column) >= kFlat;
+    }
+
     // Writes one part to shared memory.
     MOE_DEVICE void stage(u32 target, int part) const {
         const int tall = group_thread() / 32 * 16 + lane_index() / 4;
