@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from moedsl.fuzz.specialised import can_specialise, specialised_shapes
 from moedsl.ir.core import (
     Access,
     Compute,
@@ -139,8 +140,10 @@ def _contractions(
 ) -> None:
     draw: Any = build.draw
 
-    def mapped(allowed: bool) -> bool:
-        return allowed and draw(st.integers(0, 3)) == 0
+    def sometimes() -> bool:
+        return draw(st.integers(0, 3)) == 0  # type: ignore[no-any-return]
+
+    all_rows_mapped = boxes and signature.row_grouped and sometimes()
 
     def order_of(*dims: str) -> tuple[str, ...]:
         orders = [order for order in permutations(dims) if not (boxes and order[-1] == "m")]
@@ -157,11 +160,11 @@ def _contractions(
                 over = "k2"
                 build.indices.setdefault("k2", sized("k2"))
             order = order_of(signature.rows, over)
-            via = "m" if mapped(signature.row_grouped or not boxes) else None
+            via = "m" if (all_rows_mapped if boxes else sometimes()) else None
             left = build.access(f"x{number}", Role.INPUT, dtype, order, via)
             lefts.append((over, left))
         order = order_of(signature.columns, over)
-        via = "m" if mapped(over == "m" and not boxes) else None
+        via = "m" if over == "m" and not boxes and sometimes() else None
         if signature.row_grouped and draw(st.integers(0, 4)):
             order = ("e", *order)
         right = build.access(f"w{number}", Role.INPUT, dtype, order, via)
@@ -263,20 +266,40 @@ def schedules(
     )
 
 
+@st.composite
+def specialised_schedules(
+    draw: st.DrawFn, kernel: MoeKernel, target: Target, largest: int = 128
+) -> Schedule:
+    """A schedule of specialised warps; the rest is what any schedule may have."""
+    signature = kernel.signature
+    shape = draw(specialised_shapes(kernel, target, largest))
+    order = draw(schedules(row_grouped=signature.row_grouped, compute=signature.compute))
+    return replace(
+        shape,
+        persistent=order.persistent,
+        order=order.order,
+        raster=order.raster,
+        fuse_rows=min(order.fuse_rows, shape.tile.rows),
+        split_k=order.split_k,
+    )
+
+
 def legal_schedules(
     kernel: MoeKernel, target: Target, largest: int = 64
 ) -> st.SearchStrategy[Schedule]:
-    """Schedules that no legality rule refuses for ``kernel`` on ``target``."""
+    """Schedules that no legality rule refuses for ``kernel`` on ``target``, of either path."""
     signature = kernel.signature
     extents = [
         signature.index(op.over).extent or 1 for op in kernel.body if isinstance(op, Contract)
     ]
-    drawn = schedules(
+    drawn: st.SearchStrategy[Schedule] = schedules(
         row_grouped=signature.row_grouped,
         compute=signature.compute,
         largest=largest,
         splits=min(3, max(1, min(extents) // 32)),
     )
+    if can_specialise(kernel, target):
+        drawn |= specialised_schedules(kernel, target)
     return drawn.filter(lambda schedule: not check_schedule(kernel, schedule, None, target))
 
 

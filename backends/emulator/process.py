@@ -147,10 +147,10 @@ def _request(
 ) -> str:
     grid, policy = launch.grid, options.policy
     numbers = {buffer.name: number for number, buffer in enumerate(launch.buffers)}
+    blocks = f"{grid.blocks} {grid.resident} {grid.threads}"
     lines = [
         f"kernel {library}",
-        f"launch {grid.blocks} {grid.resident} {grid.threads} {grid.shared_bytes} {grid.cluster}"
-        f" {grid.sharing}",
+        f"launch {blocks} {grid.shared_bytes} {grid.cluster} {grid.sharing}",
         f"policy {policy.order} {policy.arrival} {policy.seed}",
         f"races {int(options.races)}",
         f"timeout {options.timeout}",

@@ -113,9 +113,7 @@ def _shapes(
 def _engine_stores(kernel: MoeKernel) -> bool:
     columns = kernel.signature.columns
     return all(
-        not op.accumulate
-        and not gathered(op.access)
-        and op.access.coordinates[-1].index == columns
+        not op.accumulate and not gathered(op.access) and op.access.coordinates[-1].index == columns
         for op in kernel.body
         if isinstance(op, Store)
     )

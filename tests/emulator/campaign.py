@@ -28,7 +28,6 @@ from moedsl.backends.emulator.executable import EmulatorExecutable
 from moedsl.backends.emulator.options import VARIABLE, Arrival, Options, Order, Policy
 from moedsl.backends.emulator.report import KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, runtime_program
-from moedsl.fuzz.specialised import specialised_shapes
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
@@ -42,7 +41,7 @@ from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.emulator.harness import poison_maps
 from tests.kernels import combine, grouped_gemm, weight_gradient
-from tests.strategies import moe_kernels, schedules
+from tests.strategies import moe_kernels, schedules, specialised_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,7 +140,8 @@ def programs(draw: st.DrawFn, compute: Compute, specialised: bool) -> Program:
     largest = LARGEST_BOXES if specialised else LARGEST_EXTENT
     random_kernels = moe_kernels(largest=largest, computes=(compute,), boxes=specialised)
     kernel = draw(st.one_of(*[random_kernels] * 3, _plain_kernels(compute)))
-    shapes = _specialised(kernel) if specialised else _portable(kernel)
+    most = draw(st.sampled_from((64, 128, 128, 192)))
+    shapes = specialised_schedules(kernel, HOPPER, most) if specialised else _portable(kernel)
     target = HOPPER if specialised else PORTABLE
     schedule = draw(shapes.filter(lambda s: not check_schedule(kernel, s, None, target)))
     names = [tensor.name for tensor in kernel.signature.tensors if len(tensor.dims) > 1]
@@ -162,22 +162,6 @@ def _portable(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
         deepest=32,
     )
     return draw(drawn)
-
-
-@st.composite
-def _specialised(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
-    """The parts of a portable schedule that any other may have, and shapes for wgmma."""
-    grouped = kernel.signature.row_grouped
-    order = draw(schedules(row_grouped=grouped, compute=kernel.signature.compute))
-    shape = draw(specialised_shapes(kernel, HOPPER, draw(st.sampled_from((64, 128, 128, 192)))))
-    return replace(
-        shape,
-        persistent=order.persistent,
-        order=order.order,
-        raster=order.raster,
-        fuse_rows=min(order.fuse_rows, shape.tile.rows),
-        split_k=order.split_k,
-    )
 
 
 def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
@@ -226,7 +210,8 @@ def run_part(
     tally = Tally()
     drawn = draw_programs(seed, number, -(-launches // each))
     for index, program in enumerate(drawn):
-        executable = EmulatorExecutable(build_tile(program.kernel, program.schedule, program.target))
+        tile = build_tile(program.kernel, program.schedule, program.target)
+        executable = EmulatorExecutable(tile)
         tally.kernels += 1
         tally.features.update(program.features())
         for launch in range(min(each, launches - tally.launches)):
@@ -321,16 +306,18 @@ def _layouts(
     return layouts
 
 
-def campaign(seed: int, launches: int, seconds: float, processes: int) -> Tally:
-    """All parts, spread over ``processes``."""
+def campaign(
+    seed: int, launches: int, seconds: float, processes: int, specialised: bool = False
+) -> Tally:
+    """All parts, or those of specialised warps, spread over ``processes``."""
     runtime_program()
     until = time.monotonic() + seconds
     sizes = [min(PART, launches - first) for first in range(0, launches, PART)]
+    kinds = [n for n, kind in enumerate(KINDS) if kind[1] or not specialised]
+    numbers = [i // len(kinds) * len(KINDS) + kinds[i % len(kinds)] for i in range(len(sizes))]
     tally = Tally()
     with ProcessPoolExecutor(processes) as pool:
-        for part in pool.map(
-            run_part, [seed] * len(sizes), range(len(sizes)), sizes, [until] * len(sizes)
-        ):
+        for part in pool.map(run_part, [seed] * len(sizes), numbers, sizes, [until] * len(sizes)):
             tally.add(part)
             for finding in part.findings:
                 print(finding, flush=True)
@@ -344,9 +331,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--specialised", action="store_true", help="specialised warps alone")
     given = parser.parse_args(arguments)
     began = time.monotonic()
-    tally = campaign(given.seed, given.launches, given.seconds, given.processes)
+    tally = campaign(given.seed, given.launches, given.seconds, given.processes, given.specialised)
     took = time.monotonic() - began
     print(
         f"{tally.launches} checked launches of {tally.kernels} kernels, {len(tally.findings)} "

@@ -214,7 +214,9 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
         fill.over: "depth + block * kBlockDepth",
         position: start,
     }
-    size = row_block_bytes(buffer) if rows else f"{block_bytes(buffer.positions, buffer.depth_inner)}"
+    size = str(block_bytes(buffer.positions, buffer.depth_inner))
+    if rows:
+        size = row_block_bytes(buffer)
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     place += f" + block * ({size})" if rows else f" + block * {size}"
     cluster = kernel.schedule.cluster_columns
