@@ -227,10 +227,12 @@ def schedules(
     largest: int = 64,
     deepest: int = 64,
     splits: int = 3,
+    clusters: tuple[int, ...] = (1,),
 ) -> Schedule:
     """A schedule of shapes that the portable path takes; its demands are not looked at.
 
     Tiles are up to ``largest`` in either direction, stages up to ``deepest``, parts ``splits``.
+    More ``clusters`` than 1 are for those who look at the plan alone.
     """
     swap = draw(st.booleans())
     step = step_shape(compute, swap)
@@ -258,6 +260,7 @@ def schedules(
         swap_ab=swap,
         stages=draw(st.integers(2, 4)),
         consumers=consumers,
+        cluster_columns=draw(st.sampled_from(clusters)),
         persistent=draw(st.sampled_from(Persistence)),
         order=draw(st.sampled_from(ExpertOrder)) if row_grouped else ExpertOrder.INDEX,
         raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),

@@ -10,7 +10,7 @@ import pytest
 from moedsl.backends.emulator import BACKEND
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.inputs import Layout, make_inputs
-from moedsl.ir.core import Compute, DType
+from moedsl.ir.core import Compute, DType, Index, IndexKind
 from moedsl.ir.schedule import (
     Along,
     Cooperation,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
 
 ROWS = (70, 0, 1, 33)
+SIZES = {"t": 130, "k": 136}
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 NARROW = replace(BASE, tile=TileShape(64, 64, 32))
 
@@ -70,6 +71,16 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
     "gate and up into f32": (gate_up(experts=4, n=72, k=72, output=DType.F32), BASE),
 }
 
+
+def open_depth(kernel: MoeKernel) -> MoeKernel:
+    """``kernel`` with a dynamic index k."""
+    indices = tuple(
+        Index("k", IndexKind.DYNAMIC) if index.name == "k" else index
+        for index in kernel.signature.indices
+    )
+    return replace(kernel, signature=replace(kernel.signature, indices=indices))
+
+
 SHARED = replace(BASE, consumers=2, producer_registers=40, consumer_registers=232)
 """Specialised warps: two consumers share a tile."""
 SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
@@ -81,6 +92,7 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
     "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
     "turns": (forward(4, 72, 136), TURNS),
+    "turns of a depth that the call says": (open_depth(forward(4, 72, 136)), TURNS),
     "turns of three": (
         forward(4, 72, 136, compute=Compute.F16),
         replace(THREE, persistent=Persistence.DYNAMIC, order=ExpertOrder.INTERLEAVED),
@@ -102,7 +114,7 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
         replace(TURNS, tile=TileShape(64, 64, 128)),
     ),
     # What is in flight must land before another tile is waited for.
-    "gathered from little depth": (forward(4, 136, 64, gather=True), replace(TURNS, stages=5)),
+    "gathered from little depth": (forward(4, 520, 64, gather=True), replace(TURNS, stages=5)),
     "shared, gathered from little depth": (
         forward(4, 264, 64, gather=True),
         replace(SWAPPED, stages=5),
@@ -149,7 +161,8 @@ def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch)
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
     padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
-    given = make_inputs(kernel, ROWS, {"t": 130}, mode, 1, padding, spare_rows=3)
+    sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
+    given = make_inputs(kernel, ROWS, sizes, mode, 1, padding, spare_rows=3)
     poison_maps(given)
     target = TARGETS["sm_90a" if schedule.specialised else "sm_80"]
     assert not check_schedule(kernel, schedule, None, target)

@@ -250,7 +250,7 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                     f"turn = turn + 1 == {kernel.schedule.consumers} ? 0 : turn + 1;",
                 )
                 with writer.block("if (!mine)"):
-                    writer.lines("stages.skip(stages_of(tile));", "continue;")
+                    writer.lines("stages.skip(stages_of(arguments, tile));", "continue;")
                 writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
             _emit_switch(writer, kernel)
         if kernel.epilogue.store is EpilogueStore.TMA:
@@ -285,7 +285,9 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
         )
     writer.line()
     writer.line("// Stages that a tile takes.")
-    with writer.block("MOE_DEVICE int stages_of(const moe::Tile& tile)"):
+    with writer.block(
+        "MOE_DEVICE int stages_of(const Arguments& arguments, const moe::Tile& tile)"
+    ):
         writer.line("int count = 0;")
         for number, pipeline in enumerate(kernel.pipelines):
             with writer.block(""):
