@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from moedsl.fuzz.specialised import can_specialise, specialised_shapes
 from moedsl.ir.core import (
     Access,
     Compute,
@@ -98,12 +99,14 @@ def moe_kernels(
     computes: tuple[Compute, ...] = tuple(Compute),
     largest: int = 40,
     experts: int = 5,
+    boxes: bool = False,
     source: Source | None = None,
 ) -> MoeKernel:
     """A kernel with extents up to ``largest`` and up to ``experts`` experts; None: either kind.
 
     Names: ``e m n k``; ``t`` is the dynamic extent that maps reach into (``map0``, ``map1``),
-    ``k2`` the depth of some m-grouped contractions. Every store depends on a contraction.
+    ``k2`` the depth of some m-grouped contractions. Every store depends on a contraction. With
+    ``boxes``, specialised warps can compute it.
     """
     grouped = draw(st.booleans()) if row_grouped is None else row_grouped
     compute = draw(st.sampled_from(computes))
@@ -122,7 +125,7 @@ def moe_kernels(
     build = _Builder(draw, indices)
     rows, columns = ("m", "n") if grouped else ("n", "k")
     signature = Signature("kernel_1", (), (), compute, "e", "m", rows, columns, draw(spans))
-    _contractions(build, signature, sized)
+    _contractions(build, signature, sized, boxes)
     contracted = list(build.values)
     _epilogue(build, signature)
     _stores(build, signature, contracted)
@@ -132,8 +135,20 @@ def moe_kernels(
     return MoeKernel(complete, tuple(build.body), source)
 
 
-def _contractions(build: _Builder, signature: Signature, sized: Callable[[str], Index]) -> None:
+def _contractions(
+    build: _Builder, signature: Signature, sized: Callable[[str], Index], boxes: bool
+) -> None:
     draw: Any = build.draw
+
+    def sometimes() -> bool:
+        return draw(st.integers(0, 3)) == 0  # type: ignore[no-any-return]
+
+    all_rows_mapped = boxes and signature.row_grouped and sometimes()
+
+    def order_of(*dims: str) -> tuple[str, ...]:
+        orders = [order for order in permutations(dims) if not (boxes and order[-1] == "m")]
+        return tuple(draw(st.sampled_from(orders)))
+
     dtype = FACTOR_TYPE[signature.compute]
     lefts: list[tuple[str, Access]] = []
     for number in range(draw(st.integers(1, 3))):
@@ -144,12 +159,12 @@ def _contractions(build: _Builder, signature: Signature, sized: Callable[[str], 
             if signature.row_grouped and draw(st.integers(0, 3)) == 0:
                 over = "k2"
                 build.indices.setdefault("k2", sized("k2"))
-            order = draw(st.sampled_from(list(permutations((signature.rows, over)))))
-            via = "m" if draw(st.integers(0, 3)) == 0 else None
+            order = order_of(signature.rows, over)
+            via = "m" if (all_rows_mapped if boxes else sometimes()) else None
             left = build.access(f"x{number}", Role.INPUT, dtype, order, via)
             lefts.append((over, left))
-        order = draw(st.sampled_from(list(permutations((signature.columns, over)))))
-        via = "m" if over == "m" and draw(st.integers(0, 3)) == 0 else None
+        order = order_of(signature.columns, over)
+        via = "m" if over == "m" and not boxes and sometimes() else None
         if signature.row_grouped and draw(st.integers(0, 4)):
             order = ("e", *order)
         right = build.access(f"w{number}", Role.INPUT, dtype, order, via)
@@ -212,10 +227,12 @@ def schedules(
     largest: int = 64,
     deepest: int = 64,
     splits: int = 3,
+    clusters: tuple[int, ...] = (1,),
 ) -> Schedule:
     """A schedule of shapes that the portable path takes; its demands are not looked at.
 
     Tiles are up to ``largest`` in either direction, stages up to ``deepest``, parts ``splits``.
+    More ``clusters`` than 1 are for those who look at the plan alone.
     """
     swap = draw(st.booleans())
     step = step_shape(compute, swap)
@@ -243,6 +260,7 @@ def schedules(
         swap_ab=swap,
         stages=draw(st.integers(2, 4)),
         consumers=consumers,
+        cluster_columns=draw(st.sampled_from(clusters)),
         persistent=draw(st.sampled_from(Persistence)),
         order=draw(st.sampled_from(ExpertOrder)) if row_grouped else ExpertOrder.INDEX,
         raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),
@@ -251,20 +269,40 @@ def schedules(
     )
 
 
+@st.composite
+def specialised_schedules(
+    draw: st.DrawFn, kernel: MoeKernel, target: Target, largest: int = 128
+) -> Schedule:
+    """A schedule of specialised warps; the rest is what any schedule may have."""
+    signature = kernel.signature
+    shape = draw(specialised_shapes(kernel, target, largest))
+    order = draw(schedules(row_grouped=signature.row_grouped, compute=signature.compute))
+    return replace(
+        shape,
+        persistent=order.persistent,
+        order=order.order,
+        raster=order.raster,
+        fuse_rows=min(order.fuse_rows, shape.tile.rows),
+        split_k=order.split_k,
+    )
+
+
 def legal_schedules(
     kernel: MoeKernel, target: Target, largest: int = 64
 ) -> st.SearchStrategy[Schedule]:
-    """Schedules that no legality rule refuses for ``kernel`` on ``target``."""
+    """Schedules that no legality rule refuses for ``kernel`` on ``target``, of either path."""
     signature = kernel.signature
     extents = [
         signature.index(op.over).extent or 1 for op in kernel.body if isinstance(op, Contract)
     ]
-    drawn = schedules(
+    drawn: st.SearchStrategy[Schedule] = schedules(
         row_grouped=signature.row_grouped,
         compute=signature.compute,
         largest=largest,
         splits=min(3, max(1, min(extents) // 32)),
     )
+    if can_specialise(kernel, target):
+        drawn |= specialised_schedules(kernel, target)
     return drawn.filter(lambda schedule: not check_schedule(kernel, schedule, None, target))
 
 

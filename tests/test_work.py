@@ -26,7 +26,8 @@ from tests.strategies import schedules
 
 relaxed = settings(deadline=None)
 row_counts = st.lists(st.integers(0, 9) | st.integers(0, 130), min_size=1, max_size=9)
-plans = st.tuples(schedules(largest=48), row_counts, st.integers(1, 90))
+CLUSTERS = (1, 1, 2, 3)
+plans = st.tuples(schedules(largest=48, clusters=CLUSTERS), row_counts, st.integers(1, 90))
 
 
 def covered(items: list[Item]) -> Counter[tuple[int, int, int, int]]:
@@ -55,7 +56,11 @@ def test_every_element_of_every_expert_is_computed_once(
 
 
 @relaxed
-@given(schedules(row_grouped=False, largest=48), st.integers(1, 4), *(2 * [st.integers(1, 90)]))
+@given(
+    schedules(row_grouped=False, largest=48, clusters=CLUSTERS),
+    st.integers(1, 4),
+    *(2 * [st.integers(1, 90)]),
+)
 def test_every_weight_gradient_is_computed_once(
     schedule: Schedule, experts: int, rows: int, columns: int
 ) -> None:
@@ -126,15 +131,21 @@ def test_fused_experts_are_small_near_and_fit_one_tile(
     window = fuse_window(schedule)
     together: dict[int, frozenset[int]] = {}
     for item in plan_rows(schedule, rows, columns):
-        experts = [tile.expert for tile in item.tiles]
-        assert experts == sorted(set(experts))
-        assert len({(tile.row, tile.column, tile.split) for tile in item.tiles}) == 1
+        assert [tile.expert for tile in item.tiles] == sorted(tile.expert for tile in item.tiles)
+        assert len({(tile.row, tile.split) for tile in item.tiles}) == 1
+        experts = sorted({tile.expert for tile in item.tiles})
+        for expert in experts:
+            starts = [tile.column for tile in item.tiles if tile.expert == expert]
+            first, width = starts[0], schedule.tile.columns
+            end = min(columns, first + schedule.cluster_columns * width)
+            assert first % (schedule.cluster_columns * width) == 0
+            assert starts == list(range(first, end, width)), "a cluster has neighbouring tiles"
         for expert in experts:
             assert together.setdefault(expert, frozenset(experts)) == frozenset(experts)
         if len(experts) > 1:
             assert len({expert // window for expert in experts}) == 1
             assert all(1 <= rows[expert] <= schedule.fuse_rows for expert in experts)
-            assert sum(tile.rows for tile in item.tiles) <= schedule.tile.rows
+            assert sum(rows[expert] for expert in experts) <= schedule.tile.rows
     for first, second in pairwise(sorted(together)):
         small = 0 < rows[first] <= schedule.fuse_rows and 0 < rows[second] <= schedule.fuse_rows
         if small and first // window == second // window:
@@ -149,42 +160,59 @@ def test_items_of_an_expert_and_splits_of_a_tile_are_consecutive(
     schedule, rows, columns = plan
     items = list(plan_rows(schedule, rows, columns))
     if schedule.order is ExpertOrder.INTERLEAVED:
-        wide = [item for item in items if rows[item.tiles[0].expert] > schedule.tile.rows]
-        narrow = [item for item in items if rows[item.tiles[0].expert] <= schedule.tile.rows]
-        parts = [wide, narrow]
+        for several in (True, False):
+            alike = [item for item in items if wide(schedule, rows, item) is several]
+            assert consecutive(schedule, alike) == sorted(consecutive(schedule, alike))
+        return
+    order = consecutive(schedule, items)
+    if schedule.order is ExpertOrder.INDEX:
+        assert order == sorted(order)
     else:
-        parts = [items]
-    for part in parts:
-        check_order(schedule, rows, part)
+        assert order == sorted(order, key=lambda expert: (-rows[expert], expert))
 
 
-def check_order(schedule: Schedule, rows: list[int], items: list[Item]) -> None:
+def wide(schedule: Schedule, rows: list[int], item: Item) -> bool:
+    """Whether the item is one of an expert with several row tiles."""
+    return rows[item.tiles[0].expert] > schedule.tile.rows
+
+
+def consecutive(schedule: Schedule, items: list[Item]) -> list[int]:
+    """The experts that lead ``items``, whose own follow each other, and so do splits of a tile."""
     leaders = [item.tiles[0].expert for item in items]
     assert len([1 for a, b in pairwise(leaders) if a != b]) == max(0, len(set(leaders)) - 1)
     assert [item.tiles[0].split for item in items] == [
         number % schedule.split_k for number in range(len(items))
     ]
-    order = list(dict.fromkeys(leaders))
-    if schedule.order is ExpertOrder.LONGEST:
-        assert order == sorted(order, key=lambda expert: (-rows[expert], expert))
-    else:
-        assert order == sorted(order)
+    return list(dict.fromkeys(leaders))
 
 
 @relaxed
 @given(plans)
-def test_interleaved_spreads_wide_experts_evenly(plan: tuple[Schedule, list[int], int]) -> None:
+def test_interleaved_items_of_wide_experts_are_spread_evenly(
+    plan: tuple[Schedule, list[int], int],
+) -> None:
     schedule, rows, columns = plan
-    items = list(plan_rows(replace(schedule, order=ExpertOrder.INTERLEAVED), rows, columns))
-    wide = [rows[item.tiles[0].expert] > schedule.tile.rows for item in items]
-    for number in range(len(items)):
-        assert sum(wide[:number]) == number * sum(wide) // len(items)
+    schedule = replace(schedule, order=ExpertOrder.INTERLEAVED)
+    items = list(plan_rows(schedule, rows, columns))
+    several = [wide(schedule, rows, item) for item in items]
+    for count in range(len(items) + 1):
+        # As many among the first ones as their share of all items, less than one to spare.
+        assert 0 <= count * sum(several) - sum(several[:count]) * len(items) < max(1, len(items))
 
 
-def test_interleaved_experts_are_as_documented() -> None:
-    schedule = Schedule(TileShape(16, 16, 16), order=ExpertOrder.INTERLEAVED)
-    items = plan_rows(schedule, [8, 40, 16, 0, 1, 17, 3], 16)
-    assert [item.tiles[0].expert for item in items] == [0, 1, 2, 1, 4, 1, 6, 5, 5]
+def test_interleaving_and_clusters_are_as_documented() -> None:
+    schedule = Schedule(TileShape(64, 16, 16), order=ExpertOrder.INTERLEAVED)
+    experts = [item.tiles[0].expert for item in plan_rows(schedule, [3, 129, 0, 5, 7, 9], 16)]
+    assert experts == [0, 3, 1, 4, 1, 5, 1]
+    clusters = plan_rows(Schedule(TileShape(64, 16, 16), cluster_columns=2), [70], 40)
+    assert [
+        [(tile.row, tile.column, tile.columns) for tile in item.tiles] for item in clusters
+    ] == [
+        [(0, 0, 16), (0, 16, 16)],
+        [(64, 0, 16), (64, 16, 16)],
+        [(0, 32, 8)],
+        [(64, 32, 8)],
+    ]
 
 
 @relaxed

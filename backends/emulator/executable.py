@@ -83,7 +83,8 @@ class EmulatorExecutable:
         blocks = generated.grid.blocks(call.sizes, resident)
         if not blocks:
             return
-        grid = Grid(blocks, generated.threads, generated.shared_bytes, resident, cluster)
+        sharing = generated.min_blocks
+        grid = Grid(blocks, generated.threads, generated.shared_bytes, resident, cluster, sharing)
         arguments, pointers = self._arguments(generated, call)
         buffers = (*self._tensors(call), *_workspace(generated, call, blocks))
         launch = Launch(variant.unit, grid, arguments, pointers, buffers)

@@ -72,7 +72,8 @@ class Pointer:
 class Grid:
     """CTAs to launch, how many of them exist at a time, their threads and shared memory.
 
-    ``cluster`` consecutive CTAs are a cluster; ``blocks`` is a multiple of it.
+    ``cluster`` consecutive CTAs are a cluster; ``blocks`` is a multiple of it. ``sharing`` CTAs
+    share the registers of an SM.
     """
 
     blocks: int
@@ -80,6 +81,7 @@ class Grid:
     shared_bytes: int = 0
     resident: int = 4
     cluster: int = 1
+    sharing: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,10 @@ def _request(
 ) -> str:
     grid, policy = launch.grid, options.policy
     numbers = {buffer.name: number for number, buffer in enumerate(launch.buffers)}
+    blocks = f"{grid.blocks} {grid.resident} {grid.threads}"
     lines = [
         f"kernel {library}",
-        f"launch {grid.blocks} {grid.resident} {grid.threads} {grid.shared_bytes} {grid.cluster}",
+        f"launch {blocks} {grid.shared_bytes} {grid.cluster} {grid.sharing}",
         f"policy {policy.order} {policy.arrival} {policy.seed}",
         f"races {int(options.races)}",
         f"timeout {options.timeout}",

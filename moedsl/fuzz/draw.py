@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from moedsl.fuzz.case import Batch, Case
+from moedsl.fuzz.specialised import can_specialise, specialised_shapes
 from moedsl.inputs import Layout
 from moedsl.ir.core import Compute, DType, IndexKind
 from moedsl.ir.elementwise import Store
@@ -72,29 +74,20 @@ def cases(draw: st.DrawFn, kernels: Sequence[MoeKernel], target: Target, most: i
 def schedules(draw: st.DrawFn, kernel: MoeKernel, target: Target) -> Schedule:
     """A schedule that no rule refuses for ``kernel`` on ``target``.
 
-    Shapes are drawn so that they fit instructions and warps; only demands that exceed the target
-    are drawn again.
+    Shapes are drawn so that they fit instructions and warps, half of them for specialised ones if
+    there are such; only demands that exceed the target are drawn again.
     """
     signature = kernel.signature
-    swap, consumers = draw(st.booleans()), draw(st.sampled_from((1, 2, 4)))
-    shapes = _shapes(signature.compute, swap, consumers)
-    columns = draw(st.sampled_from(sorted(shapes)))
-    rows = draw(st.sampled_from(shapes[columns]))
-    lower = [height for height in shapes[columns] if height < rows]
-    tails: list[int] = []
-    if signature.row_grouped and lower:
-        tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
-    whole_units = bool(tails) and rows % tails[-1] == 0
+    shape = draw(
+        specialised_shapes(kernel, target, LARGEST_TILE.rows)
+        if can_specialise(kernel, target) and draw(st.booleans())
+        else _portable_shapes(kernel)
+    )
+    rows = shape.tile.rows
     fuse = st.just(0) | st.sampled_from((1, rows // 2, rows)) | st.integers(0, rows)
-    depth = draw(st.sampled_from(_depths(signature.compute)))
-    split = draw(st.integers(1, _most_splits(kernel, depth)))
-    schedule = Schedule(
-        tile=TileShape(rows, columns, depth),
-        tails=tuple(tails),
-        balanced=whole_units and draw(st.booleans()),
-        swap_ab=swap,
-        stages=draw(st.integers(2, 5)),
-        consumers=consumers,
+    split = draw(st.integers(1, _most_splits(kernel, shape.tile.depth)))
+    schedule = replace(
+        shape,
         persistent=draw(st.sampled_from(Persistence)),
         order=draw(st.sampled_from(ExpertOrder)) if signature.row_grouped else ExpertOrder.INDEX,
         raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),
@@ -105,6 +98,29 @@ def schedules(draw: st.DrawFn, kernel: MoeKernel, target: Target) -> Schedule:
     found = check_schedule(kernel, schedule, None, target)
     assume(not any(diagnostic.severity is Severity.ERROR for diagnostic in found))
     return schedule
+
+
+@st.composite
+def _portable_shapes(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
+    """Tiles of whole products for each warp."""
+    signature = kernel.signature
+    swap, consumers = draw(st.booleans()), draw(st.sampled_from((1, 2, 4)))
+    shapes = _shapes(signature.compute, swap, consumers)
+    columns = draw(st.sampled_from(sorted(shapes)))
+    rows = draw(st.sampled_from(shapes[columns]))
+    lower = [height for height in shapes[columns] if height < rows]
+    tails: list[int] = []
+    if signature.row_grouped and lower:
+        tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
+    whole_units = bool(tails) and rows % tails[-1] == 0
+    return Schedule(
+        tile=TileShape(rows, columns, draw(st.sampled_from(_depths(signature.compute)))),
+        tails=tuple(tails),
+        balanced=whole_units and draw(st.booleans()),
+        swap_ab=swap,
+        stages=draw(st.integers(2, 5)),
+        consumers=consumers,
+    )
 
 
 @cache

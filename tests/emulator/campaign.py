@@ -41,7 +41,7 @@ from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.emulator.harness import poison_maps
 from tests.kernels import combine, grouped_gemm, weight_gradient
-from tests.strategies import moe_kernels, schedules
+from tests.strategies import moe_kernels, schedules, specialised_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,13 +49,21 @@ if TYPE_CHECKING:
     from moedsl.inputs import Arguments
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import Schedule
+    from moedsl.target import Target
 
-TARGET = TARGETS["sm_80"]
+PORTABLE, HOPPER = TARGETS["sm_80"], TARGETS["sm_90a"]
+KINDS = (
+    *((compute, False) for compute in Compute),
+    *((compute, True) for compute in (Compute.BF16, Compute.F16)),
+)
+"""Of programs: what they compute in, and whether their warps are specialised."""
 PART = 250
 """Launches of a part, which one process draws and runs."""
 PER_KERNEL = 25
 MOST_ROWS = 120
 LARGEST_EXTENT = 40
+LARGEST_BOXES = 150
+"""Of the extents of kernels for specialised warps, whose least tile is larger."""
 UNIT = 8
 """Rows of so many elements allow 16-byte accesses whatever the type."""
 
@@ -70,6 +78,11 @@ class Program:
     kernel: MoeKernel
     schedule: Schedule
     crooked: frozenset[str]
+
+    @property
+    def target(self) -> Target:
+        """What the schedule is for."""
+        return HOPPER if self.schedule.specialised else PORTABLE
 
     def features(self) -> Iterator[str]:
         """What the program shows, in words to be counted."""
@@ -90,9 +103,18 @@ class Program:
             "balanced": schedule.balanced,
             "swap_ab": schedule.swap_ab,
             f"persistent {schedule.persistent}": True,
+            f"order {schedule.order}": True,
             "single elements": bool(self.crooked),
         }
-        yield from (word for word, holds in shown.items() if holds)
+        if schedule.specialised:
+            shown |= {
+                f"{schedule.cooperation}": True,
+                f"consumers {schedule.consumers}": True,
+                f"cluster {schedule.cluster_columns}": True,
+                f"store {schedule.epilogue_store}": True,
+            }
+        path = "specialised " if schedule.specialised else ""
+        yield from (path + word for word, holds in shown.items() if holds)
 
 
 @dataclass
@@ -113,10 +135,25 @@ class Tally:
 
 
 @st.composite
-def programs(draw: st.DrawFn, compute: Compute) -> Program:
+def programs(draw: st.DrawFn, compute: Compute, specialised: bool) -> Program:
     """A random kernel, or now and then a plain one, under a schedule that no rule refuses."""
-    random_kernels = moe_kernels(largest=LARGEST_EXTENT, computes=(compute,))
+    largest = LARGEST_BOXES if specialised else LARGEST_EXTENT
+    random_kernels = moe_kernels(largest=largest, computes=(compute,), boxes=specialised)
     kernel = draw(st.one_of(*[random_kernels] * 3, _plain_kernels(compute)))
+    most = draw(st.sampled_from((64, 128, 128, 192)))
+    shapes = specialised_schedules(kernel, HOPPER, most) if specialised else _portable(kernel)
+    target = HOPPER if specialised else PORTABLE
+    schedule = draw(shapes.filter(lambda s: not check_schedule(kernel, s, None, target)))
+    names = [tensor.name for tensor in kernel.signature.tensors if len(tensor.dims) > 1]
+    straight = st.just(set[str]())
+    crooked = draw(
+        st.one_of(*[straight] * (4 if specialised else 1), st.sets(st.sampled_from(names)))
+    )
+    return Program(kernel, schedule, frozenset(crooked))
+
+
+@st.composite
+def _portable(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
     signature = kernel.signature
     drawn = schedules(
         row_grouped=signature.row_grouped,
@@ -124,10 +161,7 @@ def programs(draw: st.DrawFn, compute: Compute) -> Program:
         largest=draw(st.sampled_from((32, 32, 64))),
         deepest=32,
     )
-    schedule = draw(drawn.filter(lambda s: not check_schedule(kernel, s, None, TARGET)))
-    names = [tensor.name for tensor in signature.tensors if len(tensor.dims) > 1]
-    crooked = draw(st.just(set[str]()) | st.sets(st.sampled_from(names)))
-    return Program(kernel, schedule, frozenset(crooked))
+    return draw(drawn)
 
 
 def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
@@ -142,8 +176,8 @@ def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
 
 
 def draw_programs(seed: int, number: int, count: int = PART // PER_KERNEL) -> list[Program]:
-    """Up to ``count`` programs of part ``number``. Parts take the types by turns."""
-    compute = list(Compute)[number % len(Compute)]
+    """Up to ``count`` programs of part ``number``. Parts take the kinds by turns."""
+    compute, specialised = KINDS[number % len(KINDS)]
     drawn: list[Program] = []
 
     @hypothesis.seed(seed << 20 | number)
@@ -154,7 +188,7 @@ def draw_programs(seed: int, number: int, count: int = PART // PER_KERNEL) -> li
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @hypothesis.given(programs(compute))
+    @hypothesis.given(programs(compute, specialised))
     def collect(program: Program) -> None:
         drawn.append(program)
 
@@ -176,7 +210,8 @@ def run_part(
     tally = Tally()
     drawn = draw_programs(seed, number, -(-launches // each))
     for index, program in enumerate(drawn):
-        executable = EmulatorExecutable(build_tile(program.kernel, program.schedule, TARGET))
+        tile = build_tile(program.kernel, program.schedule, program.target)
+        executable = EmulatorExecutable(tile)
         tally.kernels += 1
         tally.features.update(program.features())
         for launch in range(min(each, launches - tally.launches)):
@@ -271,16 +306,18 @@ def _layouts(
     return layouts
 
 
-def campaign(seed: int, launches: int, seconds: float, processes: int) -> Tally:
-    """All parts, spread over ``processes``."""
+def campaign(
+    seed: int, launches: int, seconds: float, processes: int, specialised: bool = False
+) -> Tally:
+    """All parts, or those of specialised warps, spread over ``processes``."""
     runtime_program()
     until = time.monotonic() + seconds
     sizes = [min(PART, launches - first) for first in range(0, launches, PART)]
+    kinds = [n for n, kind in enumerate(KINDS) if kind[1] or not specialised]
+    numbers = [i // len(kinds) * len(KINDS) + kinds[i % len(kinds)] for i in range(len(sizes))]
     tally = Tally()
     with ProcessPoolExecutor(processes) as pool:
-        for part in pool.map(
-            run_part, [seed] * len(sizes), range(len(sizes)), sizes, [until] * len(sizes)
-        ):
+        for part in pool.map(run_part, [seed] * len(sizes), numbers, sizes, [until] * len(sizes)):
             tally.add(part)
             for finding in part.findings:
                 print(finding, flush=True)
@@ -294,9 +331,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--specialised", action="store_true", help="specialised warps alone")
     given = parser.parse_args(arguments)
     began = time.monotonic()
-    tally = campaign(given.seed, given.launches, given.seconds, given.processes)
+    tally = campaign(given.seed, given.launches, given.seconds, given.processes, given.specialised)
     took = time.monotonic() - began
     print(
         f"{tally.launches} checked launches of {tally.kernels} kernels, {len(tally.findings)} "

@@ -32,12 +32,18 @@ def test_the_parts_show_every_feature() -> None:
         for program in draw_programs(number=number, seed=SEED)
         for feature in program.features()
     }
-    assert shown == {
-        *Compute,
-        *("m-grouped", "k-grouped", "gather", "scatter", "accumulate", "several contractions"),
+    both = {
+        *("gather", "scatter", "accumulate", "several contractions"),
         *("split_k", "fuse", "tails", "balanced", "swap_ab", "single elements"),
         *("persistent static", "persistent dynamic", "persistent off"),
+        *("order index", "order longest", "order interleaved"),
     }
+    specialised = both | {
+        *("cooperative", "pingpong", "consumers 1", "consumers 2", "consumers 3"),
+        *("cluster 1", "cluster 2", "cluster 4", "store staged", "store tma"),
+    }
+    kinds = {*Compute, "m-grouped", "k-grouped"}
+    assert shown == kinds | both | {f"specialised {word}" for word in specialised}
 
 
 class _Hasty(EmulatorExecutable):

@@ -10,9 +10,19 @@ import pytest
 from moedsl.backends.emulator import BACKEND
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.inputs import Layout, make_inputs
-from moedsl.ir.core import Compute, DType
-from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.ir.core import Compute, DType, Index, IndexKind
+from moedsl.ir.schedule import (
+    Along,
+    Cooperation,
+    EpilogueStore,
+    ExpertOrder,
+    Persistence,
+    Raster,
+    Schedule,
+    TileShape,
+)
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
 
 ROWS = (70, 0, 1, 33)
+SIZES = {"t": 130, "k": 136}
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 NARROW = replace(BASE, tile=TileShape(64, 64, 32))
 
@@ -61,15 +72,101 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
 }
 
 
+def open_depth(kernel: MoeKernel) -> MoeKernel:
+    """``kernel`` with a dynamic index k."""
+    indices = tuple(
+        Index("k", IndexKind.DYNAMIC) if index.name == "k" else index
+        for index in kernel.signature.indices
+    )
+    return replace(kernel, signature=replace(kernel.signature, indices=indices))
+
+
+SHARED = replace(BASE, consumers=2, producer_registers=40, consumer_registers=232)
+"""Specialised warps: two consumers share a tile."""
+SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
+TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
+STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
+THREE = replace(TURNS, consumers=3, producer_registers=32, consumer_registers=160)
+
+SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
+    "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
+    "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
+    "turns": (forward(4, 72, 136), TURNS),
+    "turns of a depth that the call says": (open_depth(forward(4, 72, 136)), TURNS),
+    "turns of three": (
+        forward(4, 72, 136, compute=Compute.F16),
+        replace(THREE, persistent=Persistence.DYNAMIC, order=ExpertOrder.INTERLEAVED),
+    ),
+    "stored by the engine": (
+        forward(4, 264, 136),
+        replace(STORED, balanced=True, tails=(48, 32, 16), persistent=Persistence.DYNAMIC),
+    ),
+    "stored f32": (weight_gradient(experts=4, n=72, k=136), STORED),
+    "cluster of four": (
+        forward(4, 328, 136),
+        replace(SWAPPED, cluster_columns=4, persistent=Persistence.OFF),
+    ),
+    "split": (forward(4, 72, 264), replace(SWAPPED, split_k=3, fuse_rows=33)),
+    "split in turns": (forward(4, 264, 264), replace(STORED, split_k=2, fuse_rows=33)),
+    "gate and up in turns": (gate_up(experts=4, n=72, k=72), replace(TURNS, stages=2)),
+    "gathered to scattered": (
+        forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
+        replace(TURNS, tile=TileShape(64, 64, 128)),
+    ),
+    # What is in flight must land before another tile is waited for.
+    "gathered from little depth": (forward(4, 520, 64, gather=True), replace(TURNS, stages=5)),
+    "shared, gathered from little depth": (
+        forward(4, 264, 64, gather=True),
+        replace(SWAPPED, stages=5),
+    ),
+    # A consumer's share of the rows, or columns, is no multiple of what it stages.
+    "consumers of 40 rows": (
+        forward(4, 72, 136),
+        replace(SWAPPED, tile=TileShape(80, 64, 64)),
+    ),
+    "consumers of 40 rows, stored by the engine": (
+        forward(4, 72, 136),
+        replace(SWAPPED, tile=TileShape(80, 64, 64), epilogue_store=EpilogueStore.TMA),
+    ),
+    "consumers of 24 columns": (
+        forward(4, 72, 136),
+        replace(SHARED, tile=TileShape(64, 48, 64)),
+    ),
+    # More flat positions than a product has, in each of two consumers.
+    "consumers of 320 rows": (
+        forward(4, 264, 72),
+        replace(SWAPPED, tile=TileShape(640, 64, 64), stages=2, cluster_columns=4),
+    ),
+    # A panel of 64 columns holds 48; a stage has two.
+    "panels": (
+        weight_gradient(experts=4, n=72, k=136),
+        replace(SHARED, tile=TileShape(128, 48, 128)),
+    ),
+    # Tiles without depth pass the turn at once, on the heels of the tile before.
+    "turns without depth": (
+        weight_gradient(experts=4, n=72, k=40),
+        replace(THREE, tails=(), split_k=3, cluster_columns=2),
+    ),
+    "two on an SM": (
+        forward(4, 72, 136),
+        replace(SWAPPED, tile=TileShape(16, 64, 64), consumers=1, producer_registers=24),
+    ),
+}
+CASES |= SPECIALISED
+
+
 @pytest.mark.parametrize("races", [False, True], ids=["functional", "races"])
 @pytest.mark.parametrize("name", CASES)
 def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
     padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
-    given = make_inputs(kernel, ROWS, {"t": 130}, mode, 1, padding, spare_rows=3)
+    sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
+    given = make_inputs(kernel, ROWS, sizes, mode, 1, padding, spare_rows=3)
     poison_maps(given)
-    executable = BACKEND.compile(build_tile(kernel, schedule, TARGETS["sm_80"]))
+    target = TARGETS["sm_90a" if schedule.specialised else "sm_80"]
+    assert not check_schedule(kernel, schedule, None, target)
+    executable = BACKEND.compile(build_tile(kernel, schedule, target))
     for policy in STANDARD_POLICIES:
         monkeypatch.setenv(VARIABLE, str(Options(policy, races=races)))
         given.reset()

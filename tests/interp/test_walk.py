@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -16,7 +16,7 @@ from moedsl import work
 from moedsl.backends.interp import BACKEND, panels, walk
 from moedsl.inputs import Arguments, Layout, make_inputs
 from moedsl.ir.moe import MoeKernel
-from moedsl.ir.schedule import Schedule, TileShape
+from moedsl.ir.schedule import ExpertOrder, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.reference import Mode, check_outputs
 from moedsl.target import DEFAULT_TARGET
@@ -46,7 +46,7 @@ def layouts(draw: st.DrawFn, dims: int) -> Layout:
 def cases(draw: st.DrawFn) -> tuple[MoeKernel, Schedule, Arguments, Mode]:
     kernel = draw(moe_kernels())
     signature = kernel.signature
-    schedule = draw(schedules(row_grouped=signature.row_grouped))
+    schedule = draw(schedules(row_grouped=signature.row_grouped, clusters=(1, 1, 2, 3)))
     tile = schedule.tile.rows
     counts = st.sampled_from((0, 1, tile - 1, tile, tile + 1)) | st.integers(0, 3 * tile)
     rows = draw(st.lists(counts, min_size=signature.expert_count, max_size=signature.expert_count))
@@ -85,7 +85,14 @@ def outcome(
     return "" if verdict.passed else verdict.message
 
 
-SCHEDULE = Schedule(tile=TileShape(32, 16, 16), tails=(16, 8), fuse_rows=8, split_k=2)
+SCHEDULE = Schedule(
+    tile=TileShape(32, 16, 16),
+    tails=(16, 8),
+    fuse_rows=8,
+    split_k=2,
+    cluster_columns=2,
+    order=ExpertOrder.INTERLEAVED,
+)
 ROWS = [0, 40, 3, 5, 64, 1]
 GEMM = grouped_gemm(6, n=40, k=72)
 
@@ -117,12 +124,21 @@ def leaders_only(schedule: Schedule, rows: list[int]) -> list[tuple[int, ...]]:
     return [run[:1] for run in work_fused_runs(schedule, rows)]
 
 
+def one_of_cluster(*tile: Any) -> tuple[work.Tile, ...]:
+    return work_tiles(*tile)[:1]
+
+
+def narrow_ones(wide: list[work.Item], narrow: list[work.Item]) -> list[work.Item]:
+    return narrow
+
+
 def always_first(*_: object) -> tuple[int, int]:
     return 0, 0
 
 
 work_tile_height, work_depth_range = work.tile_height, work.depth_range
 work_fused_runs, work_row_range = work._fused_runs, work.row_range
+work_tiles = work._tiles
 
 
 @pytest.mark.parametrize(
@@ -134,6 +150,8 @@ work_fused_runs, work_row_range = work._fused_runs, work.row_range
         ("depth_range", overlapping),
         ("row_range", one_row_less),
         ("_fused_runs", leaders_only),
+        ("_tiles", one_of_cluster),
+        ("_interleaved", narrow_ones),
         ("raster_position", always_first),
     ],
 )

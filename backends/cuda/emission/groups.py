@@ -252,7 +252,7 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                     f"turn = turn + 1 == {kernel.schedule.consumers} ? 0 : turn + 1;",
                 )
                 with writer.block("if (!mine)"):
-                    writer.lines("stages.skip(stages_of(tile));", "continue;")
+                    writer.lines("stages.skip(stages_of(arguments, tile));", "continue;")
                 writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
             _emit_switch(writer, kernel)
         if kernel.epilogue.store is EpilogueStore.TMA:
@@ -281,11 +281,15 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
     with writer.block("MOE_DEVICE void pass_turn(int group)"):
         writer.lines(
             f"const int next = group + 1 == {consumers} ? 0 : group + 1;",
+            "// A tile without depth has no product for which all lanes have met.",
+            "moe::sync_warp();",
             "if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);",
         )
     writer.line()
     writer.line("// Stages that a tile takes.")
-    with writer.block("MOE_DEVICE int stages_of(const moe::Tile& tile)"):
+    with writer.block(
+        "MOE_DEVICE int stages_of(const Arguments& arguments, const moe::Tile& tile)"
+    ):
         writer.line("int count = 0;")
         for number, pipeline in enumerate(kernel.pipelines):
             with writer.block(""):
@@ -331,9 +335,6 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 writer.line(f"{name}.stage({plane('staged', place)}, part);")
             writer.lines(
                 "moe::named_sync(named, moe::kGroupThreads);",
-                "const int first_row = Groups<kHeight>::row(group) + Sums::part_row(part);",
-                "const int first_column =",
-                "    Groups<kHeight>::column(group) + Sums::part_column(part);",
                 "MOE_ROLL",
             )
             with writer.block(
@@ -341,8 +342,11 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 "v += moe::kGroupThreads)"
             ):
                 writer.lines(
-                    "const int row = first_row + v / kPerRow;",
-                    "const int column = first_column + v % kPerRow * kVector;",
+                    "const int own_row = Sums::part_row(part) + v / kPerRow;",
+                    "const int own_column = Sums::part_column(part) + v % kPerRow * kVector;",
+                    "if (Sums::beyond(own_row, own_column)) continue;",
+                    "const int row = Groups<kHeight>::row(group) + own_row;",
+                    "const int column = Groups<kHeight>::column(group) + own_column;",
                     outside(kernel),
                     "const moe::u32 at = staged + (v / kPerRow * Sums::kPitch"
                     " + v % kPerRow * kVector) * 4;",

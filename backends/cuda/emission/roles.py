@@ -82,6 +82,8 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
                     _emit_fill(writer, kernel, fill, number)
+                if gathers(role):
+                    writer.line("landing.end_tile(kFull);")
             if gathers(role):
                 writer.line("landing.finish(kFull);")
         writer.line()
@@ -216,7 +218,9 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
         fill.over: "depth + block * kBlockDepth",
         position: start,
     }
-    size = row_block_bytes(buffer) if rows else f"{block_bytes(buffer.positions, True)}"
+    size = str(block_bytes(buffer.positions, buffer.depth_inner))
+    if rows:
+        size = row_block_bytes(buffer)
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     place += f" + block * ({size})" if rows else f" + block * {size}"
     cluster = kernel.schedule.cluster_columns

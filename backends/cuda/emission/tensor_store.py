@@ -84,7 +84,7 @@ class _Elements:
 
     def _address(self, access: Access, row_of: str, column_of: str) -> str:
         signature = self._kernel.signature
-        start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+        start = _first_row(self._kernel)
         at = {
             signature.experts: "static_cast<moe::i64>(tile.expert)",
             signature.rows: f"static_cast<moe::i64>({start} + row + j * 8 + {row_of})",
@@ -138,9 +138,9 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines(
             f"using Sums = {sums_type(kernel)};",
             "const bool leads = moe::group_thread() == 0;",
-            "const int end = tile.start + tile.row + tile.rows;"
-            if kernel.signature.row_grouped
-            else "const int end = tile.row + tile.rows;",
+            "// The last box of this consumer may be higher than what it has.",
+            "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kFlat);",
+            f"const int end = {_first_row(kernel)} + rows;",
             "if (leads) moe::bulk_wait_read<0>();",
             "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
@@ -208,8 +208,7 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
 
 def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: list[str]) -> None:
     signature = kernel.signature
-    start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
-    row = f"{start} + Groups<kHeight>::row(group) + Sums::part_row(part)"
+    row = f"{_first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
     column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
     at = 0
     for store, type_ in zip(stores, types, strict=True):
@@ -227,6 +226,11 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: l
                     f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {place});"
                 )
             at += 4096
+
+
+def _first_row(kernel: GpuKernel) -> str:
+    """Where the tile's rows start in the output."""
+    return "tile.start + tile.row" if kernel.signature.row_grouped else "tile.row"
 
 
 def _stored_bytes(type_: str) -> int:

@@ -81,10 +81,12 @@ template <int kStages, int kBehind>
 struct Landing {
     Ring<kStages> ring;
     int open = 0;
+    int of_tile = 0;  // stages issued since the last tile ended
 
     // The calling warp's copies of the next stage have been issued.
     MOE_DEVICE void issued(u32 full) {
         copy_commit();
+        ++of_tile;
         if (++open > kBehind) land<kBehind>(full);
     }
 
@@ -96,6 +98,13 @@ struct Landing {
         if (lane_index() == 0) barrier_arrive(full + ring.slot * 8);
         ring.advance();
         --open;
+    }
+
+    // Before the next tile is taken, all tiles but this one have landed whole: it is published only
+    // when every consumer has finished one of those.
+    MOE_DEVICE void end_tile(u32 full) {
+        if (open > of_tile) finish(full);
+        of_tile = 0;
     }
 
     MOE_DEVICE void finish(u32 full) {

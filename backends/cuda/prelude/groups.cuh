@@ -29,8 +29,10 @@ struct Block {
     }
     // To the positions 64 further.
     static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
-    // To its second half.
-    static constexpr u32 kHalf = kBytes / 2;
+    // And the flat positions `count` further.
+    static constexpr u32 further(int count) {
+        return kMajor == by_depth ? count * 128 : count / 64 * kPanel;
+    }
 };
 
 // kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
@@ -90,7 +92,7 @@ struct GroupSums {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) {
             group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
-                               advanced(flat, i % kHalves * FlatBlock::kHalf), kind);
+                               advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
         }
     }
 
@@ -106,6 +108,12 @@ struct GroupSums {
     }
     static MOE_DEVICE int part_column(int part) {
         return kSwap ? part / kFlatParts * 64 : part % kFlatParts * 32;
+    }
+
+    // Whether this row or column, counted likewise, is another consumer's: the last part of a line
+    // may be higher or wider than what is left.
+    static MOE_DEVICE bool beyond(int row, int column) {
+        return kFlat % 32 != 0 && (kSwap ? row : column) >= kFlat;
     }
 
     // Writes one part to shared memory.

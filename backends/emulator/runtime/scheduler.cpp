@@ -139,7 +139,7 @@ static void start_thread() {
   retire(*current);
 }
 
-// What a thread may have if the block has the SM to itself.
+// What each of the threads on an SM may have.
 static unsigned registers_at_launch(unsigned threads) {
   constexpr unsigned all = 65536, most = 248, unit = 8;
   return std::min(most, all / threads / unit * unit);
@@ -163,7 +163,7 @@ static void start_block(unsigned index, const std::shared_ptr<Cluster>& cluster)
                    launch.shared_bytes};
     thread.block = block.get();
     thread.index = i;
-    thread.registers = registers_at_launch(launch.threads);
+    thread.registers = registers_at_launch(launch.threads * launch.sharing);
     start_time(thread);
     thread.stack = take_stack();
     prepare(thread.context, thread.stack, stack_bytes, start_thread);

@@ -125,7 +125,8 @@ unsigned random_below(unsigned bound);
 bool arrives_at_once();
 
 struct Launch {
-  unsigned blocks = 1, resident = 1, threads = 32, shared_bytes = 0, cluster = 1;
+  unsigned blocks = 1, resident = 1, threads = 32, shared_bytes = 0, cluster = 1,
+           sharing = 1;
   void (*entry)(const void* arguments) = nullptr;
   const void* arguments = nullptr;
 };

@@ -109,6 +109,11 @@ def kernel_obstacle(kernel: MoeKernel) -> str:
     signature = kernel.signature
     if signature.compute not in (Compute.BF16, Compute.F16):
         return f"products are {signature.compute}, and these warps multiply bf16 and f16"
+    rows = [op.lhs for op in kernel.body if isinstance(op, Contract)]
+    mapped = [access.tensor for access in rows if gathered(access)]
+    plain = [access.tensor for access in rows if not gathered(access)]
+    if mapped and plain:
+        return f"{mapped[0]} is read through a map, and {plain[0]} is not"
     for op in kernel.body:
         if isinstance(op, Contract):
             for access, position in ((op.lhs, signature.rows), (op.rhs, signature.columns)):

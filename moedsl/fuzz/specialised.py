@@ -1,0 +1,119 @@
+"""Hypothesis strategies for schedules of specialised warps."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from moedsl.ir.elementwise import Store
+from moedsl.ir.moe import Contract
+from moedsl.ir.schedule import Cooperation, EpilogueStore, Schedule, TileShape
+from moedsl.lower.resources import depth_inner, element_bytes
+from moedsl.lower.resources.specialised import (
+    FLAT_STEP,
+    MOST_BOX,
+    TALL,
+    block_depth,
+    gathered,
+    kernel_obstacle,
+    share_groups,
+)
+from moedsl.lower.rules.demand import STAGES
+from moedsl.work import ceil_div
+
+if TYPE_CHECKING:
+    from moedsl.ir.moe import MoeKernel
+    from moedsl.target import Target
+
+REGISTERS = {
+    1: ((24, 232), (40, 216)),
+    2: ((40, 232), (24, 240), (24, 104)),
+    3: ((32, 160), (24, 160)),
+}
+"""Of producers and consumers, by the number of consumers; several for CTAs that share an SM."""
+_SUMS = 192
+"""Most registers of a consumer's thread that hold sums."""
+
+
+def can_specialise(kernel: MoeKernel, target: Target) -> bool:
+    """Whether there are schedules of specialised warps for ``kernel``."""
+    return target.warp_specialised and not kernel_obstacle(kernel)
+
+
+@st.composite
+def specialised_shapes(
+    draw: st.DrawFn, kernel: MoeKernel, target: Target, largest: int
+) -> Schedule:
+    """What only specialised warps can be told, and tiles up to ``largest`` that fit it.
+
+    Tiles are of whole products for each consumer; few demand more than ``target`` has.
+    """
+    compute, block = kernel.signature.compute, block_depth(kernel.signature.compute)
+    contracts = [op for op in kernel.body if isinstance(op, Contract)]
+    swap = draw(st.booleans())
+    consumers = draw(st.sampled_from((2, 1, 3)))
+    pingpong = consumers > 1 and draw(st.booleans())
+    shared = not any(gathered(op.lhs) for op in contracts)
+    cluster = draw(st.sampled_from((1, 1, 2, 2, 4))) if shared else 1
+    flat = [op.lhs if swap else op.rhs for op in contracts]
+    inner = all(depth_inner(access, op.over) for access, op in zip(flat, contracts, strict=True))
+    sharing = 1 if pingpong else consumers
+    most = _SUMS * 128 * sharing // len(contracts)
+    shapes = _shapes(sharing, swap, inner, cluster, min(largest, MOST_BOX), most)
+    assume(shapes)
+    columns = draw(st.sampled_from(sorted(shapes)))
+    rows = draw(st.sampled_from(shapes[columns]))
+    lower = [height for height in shapes[columns] if height < rows]
+    tails = draw(st.sets(st.sampled_from(lower), max_size=4)) if lower else set()
+    # Most of shared memory is stages.
+    line = (ceil_div(rows, TALL) * TALL + len(contracts) * columns) * element_bytes(compute)
+    fitting = target.shared_per_block * 3 // 4 // line
+    depths = [n for n in (block, block, 2 * block, 4 * block) if n * STAGES[0] <= fitting]
+    assume(depths)
+    depth = draw(st.sampled_from(depths))
+    producer, consumer = draw(st.sampled_from(REGISTERS[consumers]))
+    store = EpilogueStore.STAGED
+    if swap and _engine_stores(kernel) and draw(st.booleans()):
+        store = EpilogueStore.TMA
+    return Schedule(
+        tile=TileShape(rows, columns, depth),
+        tails=tuple(sorted(tails, reverse=True)),
+        balanced=bool(tails) and rows % min(tails) == 0 and draw(st.booleans()),
+        swap_ab=swap,
+        stages=draw(st.integers(STAGES[0], min(fitting // depth, STAGES[1]))),
+        consumers=consumers,
+        cooperation=Cooperation.PINGPONG if pingpong else Cooperation.COOPERATIVE,
+        producer_registers=producer,
+        consumer_registers=consumer,
+        cluster_columns=cluster,
+        epilogue_store=store,
+    )
+
+
+@cache
+def _shapes(
+    sharing: int, swap: bool, inner: bool, cluster: int, largest: int, most: int
+) -> dict[int, list[int]]:
+    """Tile columns, with the heights that ``sharing`` consumers take, of up to ``most`` sums."""
+    unit = cluster * FLAT_STEP
+    shapes = {
+        columns: [
+            height
+            for height in range(unit, largest + 1, unit)
+            if height * columns <= most and share_groups(height, columns, sharing, swap, inner)
+        ]
+        for columns in range(TALL if swap else FLAT_STEP, largest + 1, TALL if swap else FLAT_STEP)
+    }
+    return {columns: heights for columns, heights in shapes.items() if heights}
+
+
+def _engine_stores(kernel: MoeKernel) -> bool:
+    columns = kernel.signature.columns
+    return all(
+        not op.accumulate and not gathered(op.access) and op.access.coordinates[-1].index == columns
+        for op in kernel.body
+        if isinstance(op, Store)
+    )
