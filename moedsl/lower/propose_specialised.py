@@ -36,8 +36,9 @@ UNIT = 16
 _SUMS = 384
 """Tall blocks of 64 times flat positions of all sums of a consumer: 192 registers."""
 _FEWER_SUMS = 352
-"""The same where the epilogue computes, or producers copy by themselves."""
-_GATHER_REGISTERS = (56, 224)
+"""The same where the epilogue computes."""
+_GATHER_SUMS, _GATHER_REGISTERS = 320, (56, 200)
+"""The same, and registers, where a second warpgroup of producers copies by itself."""
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
@@ -68,8 +69,8 @@ def propose_specialised(
     sums = sum(isinstance(op, Contract) for op in kernel.body)
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     tall = 2 if sums == 1 else 1
-    plain = shared and not any(isinstance(op, Apply) for op in kernel.body)
-    room = _SUMS if plain else _FEWER_SUMS
+    plain = not any(isinstance(op, Apply) for op in kernel.body)
+    room = (_SUMS if plain else _FEWER_SUMS) if shared else _GATHER_SUMS
     rows = min(shape.rows, room // (sums * tall) // UNIT * UNIT)
     if rows < min(_LEAST_ROWS, shape.rows):
         return

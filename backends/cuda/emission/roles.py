@@ -17,17 +17,19 @@ from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Cooperation, Persistence
 from moedsl.lower.resources import element_bytes
-from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, consumers_of_tile
+from moedsl.lower.resources.specialised import (
+    BLOCK_BYTES,
+    block_bytes,
+    block_depth,
+    consumers_of_tile,
+)
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel
 
 TILES = "kRing, kTileFull, kTileEmpty"
-_FIRST_ROWS_WARP = 2
-_MOST_BEHIND = 3
-NAMED_GATHER = 15
-"""The named barrier of the threads that gather; consumers have those from 1 on."""
+GROUP_WARPS = 4
 _PRODUCERS = (RoleName.COLUMNS, RoleName.ROWS)
 
 
@@ -58,23 +60,15 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
 
 def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
     """``produce_columns`` and ``produce_rows``: stages of every sum of every tile."""
-    rows = kernel.role(RoleName.ROWS)
-    if gathers(rows):
-        behind = max(0, min(_MOST_BEHIND, kernel.schedule.stages - 2))
-        first, threads = (32 * n for n in (_FIRST_ROWS_WARP, rows.warps))
-        writer.lines(
-            f"using Rows = moe::Gather<{first}, {threads}, Order::kTileRows>;",
-            f"constexpr int kBehind = {behind};  // stages under way before one has to have landed",
-            f"constexpr moe::u32 kRowIds = {kernel.resources.shared.row_ids_at};",
-            "",
-        )
     for name in _PRODUCERS:
         role = kernel.role(name)
         writer.line(f"// Brings in the {name} of every stage, as soon as the stage is free.")
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
             writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
             if gathers(role):
-                writer.line("moe::Landing<kStages, kBehind> landing;")
+                threads = 32 * role.warps
+                gather = f"moe::Gather<{32 * GROUP_WARPS}, {threads}, Order::kTileRows>"
+                writer.line(f"{gather} rows;")
             writer.line("MOE_ROLL")
             with writer.block("for (;;)"):
                 writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
@@ -82,10 +76,6 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
                     _emit_fill(writer, kernel, fill, number)
-                if gathers(role):
-                    writer.line("landing.end_tile(kFull);")
-            if gathers(role):
-                writer.line("landing.finish(kFull);")
         writer.line()
 
 
@@ -118,9 +108,12 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     units = f"{stride(access.tensor, dim)} / {VECTOR_BYTES // element_bytes(signature.compute)}"
+    known = signature.index(fill.over).extent
+    multiple = known is not None and known % block_depth(signature.compute) == 0
+    whole = str(multiple).lower()
     writer.lines(
-        f"Rows::open(kRowIds, {pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)},",
-        f"    {units}, tile.rows, tile.height, {NAMED_GATHER});",
+        f"rows.open({pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)}, {units},"
+        " tile.rows);",
         "int depth = range.first;",
         "MOE_ROLL",
     )
@@ -133,11 +126,14 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         with writer.block("for (int block = 0; block < kept; ++block)"):
             with writer.from_source(kernel.source, copy.span):
                 writer.line(
-                    f"Rows::copy({place} + block * ({row_block_bytes(buffer)}), kRowIds, {source}, "
+                    f"rows.copy<{whole}>({place} + block * ({row_block_bytes(buffer)}), {source}, "
                     "tile.height, range.last - depth);"
                 )
             writer.line("depth += kBlockDepth;")
-        writer.lines("landing.issued(kFull);", "stages.advance();")
+        writer.lines(
+            "moe::barrier_arrive_copies(kFull + stages.slot * 8);",
+            "stages.advance();",
+        )
 
 
 def emit_range(
@@ -280,17 +276,20 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
             build_plan(kernel),
             "moe::sync_cluster();" if clustered else "moe::sync_cta();",
         )
-        with writer.block("if (moe::warp_index() < 4)", "} else {"):
+        groups = producer_warpgroups(kernel)
+        with writer.block(f"if (moe::warp_index() < {GROUP_WARPS * groups})", "} else {"):
             writer.line(f"moe::lower_registers<{schedule.producer_registers}>();")
             first = 0
             for role in kernel.loop.body:
                 assert isinstance(role, Role)
                 if role.name is not RoleName.CONSUMER:
+                    # Those who copy by themselves have a warpgroup of their own.
+                    first = GROUP_WARPS if gathers(role) else first
                     _emit_role(writer, role, first, clustered)
                     first += role.warps
         writer.lines(
             f"    moe::raise_registers<{schedule.consumer_registers}>();",
-            "    const int group = moe::uniform(moe::group_index() - 1);",
+            f"    const int group = moe::uniform(moe::group_index() - {groups});",
             '    moe::role("consumer", group);',
             "    consume(arguments, group);",
             "}",
@@ -327,9 +326,17 @@ def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
             )
 
 
+def producer_warpgroups(kernel: GpuKernel) -> int:
+    """How many warpgroups come before the consumers'."""
+    return 2 if gathers(kernel.role(RoleName.ROWS)) else 1
+
+
 def fillers(kernel: GpuKernel) -> int:
-    """Arrivals that fill a stage: one for each producer warp."""
-    return sum(kernel.role(name).warps for name in _PRODUCERS)
+    """Arrivals that fill a stage: one for each producer that the copy engine works for, and one
+    for each thread that copies by itself.
+    """
+    roles = [kernel.role(name) for name in _PRODUCERS]
+    return sum(32 * role.warps if gathers(role) else 1 for role in roles)
 
 
 def emptiers(kernel: GpuKernel) -> int:

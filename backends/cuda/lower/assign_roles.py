@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import GpuKernel, RoleOp
 
 _CONSUMER_WARPS = 4
-_COPYING_WARPS = 2
-"""Of the producers' four: one schedules, one brings in the columns."""
+_COPYING_WARPS = 4
+"""A warpgroup of their own."""
 
 
 def assign_roles(kernel: GpuKernel) -> GpuKernel:

@@ -42,6 +42,15 @@ MOE_DEVICE void barrier_arrive_expect(u32 barrier, u32 bytes) {
                  : "memory");
 }
 
+// Arrives once all copy_async of this thread so far have landed, which this does not wait for. What
+// they wrote, whoever waits for the barrier may read, and multiply after fence_async.
+MOE_DEVICE void barrier_arrive_copies(u32 barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];"
+                 :
+                 : "r"(shared_address(barrier))
+                 : "memory");
+}
+
 MOE_DEVICE bool barrier_try_wait(u32 barrier, u32 parity) {
     u32 done;
     asm volatile(

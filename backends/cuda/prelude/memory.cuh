@@ -19,6 +19,12 @@ MOE_DEVICE int shuffle_up(int value, int distance) {
     return __shfl_up_sync(0xffffffffu, value, distance);
 }
 
+// The value as it is, but nothing is computed of it ahead of time and kept in registers.
+MOE_DEVICE u32 opaque(u32 value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+
 template <class T>
 MOE_DEVICE T shared_load(u32 offset) {
     return *reinterpret_cast<const T*>(shared_block + offset);

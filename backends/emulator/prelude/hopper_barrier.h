@@ -26,6 +26,10 @@ MOE_DEVICE void barrier_arrive_expect(u32 barrier, u32 bytes, MOE_LINE) {
     barrier_arrive(barrier, line);
 }
 
+MOE_DEVICE void barrier_arrive_copies(u32 barrier, MOE_LINE) {
+    emu_copy_arrive(shared_address(barrier), line);
+}
+
 MOE_DEVICE void barrier_wait(u32 barrier, u32 parity, MOE_LINE) {
     emu_mbarrier_wait(shared_address(barrier), parity, line);
 }

@@ -43,6 +43,8 @@ void emu_fence(int line);
 void emu_copy_async(unsigned to, const void* from, unsigned bytes, unsigned source_bytes, int line);
 void emu_copy_commit(int line);
 void emu_copy_wait(unsigned pending_groups, int line);
+// An mbarrier counts one arrival once all copies of the thread so far have landed.
+void emu_copy_arrive(unsigned barrier, int line);
 
 // Barriers of a block: `threads` 0 stands for the whole block.
 void emu_barrier_sync(unsigned barrier, unsigned threads, int line);

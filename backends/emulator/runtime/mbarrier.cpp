@@ -105,6 +105,25 @@ void emu_mbarrier_arrive(unsigned address, unsigned cta, int line) {
   maybe_yield();
 }
 
+void emu_copy_arrive(unsigned address, int line) {
+  Block& block = *current->block;
+  MBarrier& barrier = find_mbarrier(block, address, line, false);
+  const unsigned agent = copy_agent(*current);
+  issue({[&block, &barrier, agent, line, copies = current->copies.take()] {
+           for (const Copy& copy : copies) land(block.shared, copy);
+           if (barrier.pending == 0) {
+             fail("mbarrier", line,
+                  text("copies arrive at the mbarrier at byte %u, where all %u of this phase have "
+                       "arrived",
+                       barrier.offset, barrier.count));
+           }
+           if (!copies.empty()) know(barrier.gathering.known, agent, copies.back().number);
+           barrier.pending--;
+           finish_phase(barrier);
+         },
+         &block, 0, 0, line});
+}
+
 void emu_mbarrier_wait(unsigned address, unsigned parity, int line) {
   MBarrier& barrier = find_mbarrier(*current->block, address, line, false);
   maybe_yield();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "abi.h"
 #include "report.h"
@@ -60,16 +61,22 @@ void CopyGroups::add(const Copy& copy) {
 
 void CopyGroups::commit() { group_ends_.push_back(static_cast<unsigned>(copies_.size())); }
 
+std::vector<Copy> CopyGroups::take() {
+  group_ends_.clear();
+  return std::exchange(copies_, {});
+}
+
+void land(SharedMemory& shared, const Copy& copy) {
+  if (!copy.landed) std::memcpy(shared.data + copy.offset, copy.source, copy.bytes);
+  shared.set(copy.offset, copy.bytes, Content::defined);
+}
+
 std::uint32_t CopyGroups::wait(SharedMemory& shared, unsigned pending) {
   if (group_ends_.size() <= pending) return 0;
   const std::size_t groups = group_ends_.size() - pending;
   const unsigned end = group_ends_[groups - 1];
   const std::uint32_t last = end ? copies_[end - 1].number : 0;
-  for (unsigned i = 0; i < end; i++) {
-    const Copy& copy = copies_[i];
-    if (!copy.landed) std::memcpy(shared.data + copy.offset, copy.source, copy.bytes);
-    shared.set(copy.offset, copy.bytes, Content::defined);
-  }
+  for (unsigned i = 0; i < end; i++) land(shared, copies_[i]);
   copies_.erase(copies_.begin(), copies_.begin() + end);
   group_ends_.erase(group_ends_.begin(), group_ends_.begin() + static_cast<long>(groups));
   for (unsigned& later : group_ends_) later -= end;

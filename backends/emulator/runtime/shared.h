@@ -54,6 +54,8 @@ class CopyGroups {
   std::uint32_t wait(SharedMemory& shared, unsigned pending);
   bool open() const { return !copies_.empty(); }
   int last_line() const { return copies_.back().line; }
+  // All of them, for an mbarrier to count: nobody can wait for their groups any more.
+  std::vector<Copy> take();
   // The copy under way to the byte at `offset`, if it is one of these.
   const Copy* find(unsigned offset) const;
 
@@ -63,6 +65,8 @@ class CopyGroups {
   std::vector<unsigned> group_ends_;  // in copies_, of committed groups
 };
 
+// The copy's bytes are there.
+void land(SharedMemory& shared, const Copy& copy);
 // Bounds, alignment and content of an access of the current thread; returns the byte offset.
 unsigned check_shared(unsigned address, unsigned bytes, unsigned alignment, int line,
                       const char* verb);

@@ -52,7 +52,7 @@ class SharedLayout:
     warp, or to each consumer if warps are specialised. ``ring_slots`` counts the tiles that may be
     in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
     stand two mbarriers for each stage, then two for each slot of the ring, if warps are
-    specialised; at ``row_ids_at`` where a map leads the rows of a tile.
+    specialised.
     """
 
     stage_bytes: int
@@ -61,7 +61,6 @@ class SharedLayout:
     barriers_at: int
     ring_at: int
     ring_slots: int
-    row_ids_at: int
     tickets_at: int
     scratch_at: int
     starts_at: int
@@ -124,10 +123,9 @@ def lay_out(
     owners: int,
     ring_slots: int,
     barriers: int = 0,
-    row_ids: int = 0,
 ) -> SharedLayout:
     """Shared memory of ``kernel``: ``staging_bytes`` for each of ``owners``, ``barriers`` mbarriers
-    and ``row_ids`` i32 in all.
+    in all.
     """
     schedule, experts = kernel.schedule, kernel.signature.expert_count
     by_rows = kernel.signature.row_grouped
@@ -139,8 +137,7 @@ def lay_out(
     staging_at = schedule.stages * stage_bytes
     barriers_at = staging_at + owners * staging_bytes
     ring_at = aligned(barriers_at + 8 * barriers, 16)
-    row_ids_at = ring_at + ring_slots * TILE_BYTES
-    tickets_at = aligned(row_ids_at + row_ids * 4, 16)
+    tickets_at = ring_at + ring_slots * TILE_BYTES
     scratch_at = tickets_at + 16
     starts_at = scratch_at + 132
     item_ends_at = starts_at + (experts + 1) * 4
@@ -154,7 +151,6 @@ def lay_out(
         barriers_at=barriers_at,
         ring_at=ring_at,
         ring_slots=ring_slots,
-        row_ids_at=row_ids_at,
         tickets_at=tickets_at,
         scratch_at=scratch_at,
         starts_at=starts_at,

@@ -21,6 +21,8 @@ from moedsl.lower.resources.model import (
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from moedsl.ir.core import Access
     from moedsl.ir.moe import MoeKernel, Signature
     from moedsl.ir.schedule import Schedule
@@ -64,7 +66,8 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     ]
     layouts = tuple(layout for _, layout in found if layout is not None)
     stage = max(_stage_bytes(kernel, op) for op in multiplies)
-    threads = GROUP * (1 + schedule.consumers)
+    producers = producer_groups(op.rows for op in multiplies)
+    threads = GROUP * (producers + schedule.consumers)
     slots = RING_SLOTS[schedule.cooperation]
     shared = lay_out(
         kernel,
@@ -73,11 +76,10 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         owners=schedule.consumers,
         ring_slots=slots,
         barriers=2 * (schedule.stages + slots) + schedule.consumers,
-        row_ids=tile.rows if any(gathered(op.rows) for op in multiplies) else 0,
     )
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
-        schedule.producer_registers + schedule.consumers * schedule.consumer_registers
+        producers * schedule.producer_registers + schedule.consumers * schedule.consumer_registers
     )
     return Resources(
         threads=threads,
@@ -133,6 +135,11 @@ def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
     last = access.coordinates[-1]
     by_row = via == [signature.rows] and last.index == op.over
     return by_row and access is op.lhs
+
+
+def producer_groups(rows: Iterable[Access]) -> int:
+    """Warpgroups that bring operands in: one more where threads copy rows that a map leads to."""
+    return 2 if any(map(gathered, rows)) else 1
 
 
 def gathered(access: Access) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moedsl.ir.moe import Contract
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.resources import resources
+from moedsl.lower.resources.specialised import producer_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +54,12 @@ class Case:
     def resources(self) -> Resources:
         """What the kernel takes of the target; only for schedules whose sizes make sense."""
         return resources(build_tile(self.kernel, self.schedule, self.target), self.target)
+
+    @property
+    def producer_groups(self) -> int:
+        """Warpgroups that only bring operands in."""
+        rows = (c.lhs for c in self.kernel.body if isinstance(c, Contract))
+        return producer_groups(rows) if self.schedule.specialised else 0
 
     @property
     def depths(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def stages_in_range(case: Case) -> Iterator[Finding]:
 def consumers_fit_block(case: Case) -> Iterator[Finding]:
     """Every consumer is 128 threads of one CTA, and so are producers if warps are specialised."""
     consumers, threads = case.schedule.consumers, case.target.threads_per_block
-    producers = int(case.schedule.specialised)
+    producers = case.producer_groups
     most = min(MOST_CONSUMERS, threads // 128 - producers)
     if not 1 <= consumers <= most:
         groups = consumers + producers

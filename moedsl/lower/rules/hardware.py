@@ -119,9 +119,10 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
                 help="" if count else "give both, as in `registers producer=40 consumer=232`",
             )
             return
-    groups = 1 + schedule.consumers
+    producers = case.producer_groups
+    groups = producers + schedule.consumers
     start = starting_registers(case.target, 128 * groups * case.resources.blocks)
-    taken = producer + schedule.consumers * consumer
+    taken = producers * producer + schedule.consumers * consumer
     fields = ("consumer_registers", "producer_registers", "consumers")
     if not producer <= start <= consumer:
         yield Finding(
@@ -132,14 +133,14 @@ def registers_fit_pool(case: Case) -> Iterator[Finding]:
             _advice(producer, start),
         )
     elif taken > start * groups:
-        most = (start * groups - producer) // schedule.consumers // 8 * 8
+        most = (start * groups - producers * producer) // schedule.consumers // 8 * 8
         yield Finding(
             fields,
             f"the roles take {taken} registers for every {groups} threads",
             f"{start * groups} are there",
             (
                 f"{groups} × 128 threads start with {start} registers each",
-                f"1 × {producer} + {schedule.consumers} × {consumer} = {taken}",
+                f"{producers} × {producer} + {schedule.consumers} × {consumer} = {taken}",
             ),
             f"use consumer={most} or less",
         )
