@@ -300,4 +300,11 @@ many times slower. The message says how many bytes are written and read back.
     warps consumers=1
 
 Use a smaller tile or more consumers.
+
+MOE0443 products are serialized
+A warning. Specialised warps start products (wgmma) and go on while the tensor cores work. Where the
+compiler cannot keep the sums in their registers meanwhile, it waits for each product before the
+next one. The message quotes its reason.
+
+Use a smaller tile or more consumers.
 """
