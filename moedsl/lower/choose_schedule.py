@@ -36,6 +36,7 @@ _TAILS_OF_SEVERAL = (64, 32)
 """For kernels with several sums: every height is compiled, and theirs take longer."""
 _TAILS_SWAPPED = (128, 64, 32, 24, 16, 8)
 _MOST_TAILS = 4
+_MOST_COLUMNS = 256
 _MOST_STAGES = 8
 _RESIDENT_CTAS = 256
 """CTAs to feed; with fewer tiles the depth is split."""
@@ -135,7 +136,7 @@ def _choose_specialised(
     if not target.warp_specialised or wanted == 0:
         return None
     first: Schedule | None = None
-    for proposed in propose_specialised(kernel, _shape_for(kernel, rows), bool(wanted)):
+    for proposed in propose_specialised(kernel, _shape_for(kernel, rows), given):
         schedule = _with_given(proposed, given)
         if "tails" not in given:
             tails = tuple(h for h in schedule.tails if h < schedule.tile.rows)
@@ -200,6 +201,8 @@ def _attempts(
             persistent=Persistence.DYNAMIC,
         )
         schedule = _with_given(proposed, given)
+        if "tile.columns" not in given:
+            schedule = replace(schedule, tile=_shared_columns(kernel, schedule))
         if "tails" not in given:
             schedule = replace(schedule, tails=_tails(kernel, schedule))
         if "split_k" not in given and Requirement.BATCH_INVARIANT not in schedule.require:
@@ -228,6 +231,24 @@ def _shape(kernel: MoeKernel, proposal: Proposal) -> TileShape:
         columns //= 2
     depth = proposal.depth_bytes // element_bytes(signature.compute)
     return TileShape(proposal.rows, columns, depth)
+
+
+def _shared_columns(kernel: MoeKernel, schedule: Schedule) -> TileShape:
+    """The tile with the nearest columns that all warps can share at every height; what is proposed
+    suits its own number of warps, and another one may be given.
+    """
+    step, tile = step_shape(kernel.signature.compute, schedule.swap_ab), schedule.tile
+    warps = schedule.consumers * 128 // WARP
+
+    def apart(columns: int) -> int:
+        return abs(columns - tile.columns)
+
+    for columns in sorted(
+        (tile.columns, *range(step.columns, _MOST_COLUMNS + 1, step.columns)), key=apart
+    ):
+        if all(share_tile(height, columns, warps, step) for height in schedule.heights):
+            return replace(tile, columns=columns)
+    return tile
 
 
 def _with_given(schedule: Schedule, given: Mapping[str, Any]) -> Schedule:
@@ -282,9 +303,10 @@ def _split(kernel: MoeKernel, schedule: Schedule, rows: int | None) -> int:
 
 def _fits(found: Resources, target: Target, proposal: Proposal) -> bool:
     """Whether a CTA fits and enough warps are resident."""
+    share = target.registers_per_sm // found.threads
     return (
         not found.unshared
         and found.shared.bytes <= target.shared_per_block
-        and found.registers <= target.registers_per_thread
+        and found.registers <= min(target.registers_per_thread, share)
         and found.blocks * found.threads >= proposal.warps * WARP
     )

@@ -2,13 +2,14 @@
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
 rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
-while the other stores.
+while the other stores. What a request gives of this is kept, and the rest follows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from moedsl.ir.core import IndexKind
 from moedsl.ir.elementwise import Apply, Load, Store
@@ -22,26 +23,41 @@ from moedsl.ir.schedule import (
     Schedule,
     TileShape,
 )
-from moedsl.lower.resources.specialised import TALL, block_depth, gathered, kernel_obstacle
+from moedsl.lower.resources.specialised import (
+    GROUP,
+    MOST_BOX,
+    TALL,
+    block_depth,
+    gathered,
+    kernel_obstacle,
+    most_flat,
+    starting_registers,
+)
+from moedsl.lower.rules.demand import REGISTERS, STAGES
+from moedsl.target import TARGETS
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from moedsl.ir.core import Tensor
     from moedsl.ir.moe import MoeKernel
 
 UNIT = 16
 """Rows by which heights differ: 8 for each CTA of a cluster of two."""
-_SUMS = 384
-"""Tall blocks of 64 times flat positions of all sums of a consumer: 192 registers."""
-_FEWER_SUMS = 352
-"""The same where the epilogue computes."""
-_GATHER_SUMS, _GATHER_REGISTERS = 320, (56, 200)
-"""The same, and registers, where a second warpgroup of producers copies by itself."""
+_OTHER_REGISTERS = 40
+"""Of a consumer, what sums leave to addresses and loop state."""
+_EPILOGUE_REGISTERS = 16
+"""Those that an epilogue that computes takes besides."""
+_PRODUCER_REGISTERS, _COPYING_REGISTERS = 32, 56
+"""What a producer needs at least, and one that copies rows of a map by itself."""
+_MOST_ROWS_ALONE = 128
+"""Of a tile of the only consumer of a CTA: two CTAs share the SM."""
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
+_HOPPER = TARGETS["sm_90a"]
+"""The only target with specialised warps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,51 +66,99 @@ class Shape:
 
     rows: int
     stages: tuple[int, int]
-    registers: tuple[int, int]
 
 
-MANY = Shape(192, (5, 3), (40, 232))
-FEW = Shape(128, (6, 3), (40, 232))
-DECODE = Shape(32, (8, 3), (40, 232))
+MANY = Shape(192, (5, 3))
+FEW = Shape(128, (6, 3))
+DECODE = Shape(32, (8, 3))
 
 
 def propose_specialised(
-    kernel: MoeKernel, shape: Shape, wanted: bool = False
+    kernel: MoeKernel, shape: Shape, given: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[Schedule]:
-    """Schedules of ``shape`` for ``kernel``, clusters and deep pipelines first; none if specialised
-    warps cannot compute it, or, unless they are ``wanted``, only for arrays with padded strides.
+    """Schedules of ``shape`` for ``kernel``, clusters and deep pipelines first, which suit what is
+    ``given`` of warps, registers and swap_ab; none if specialised warps cannot compute it, or,
+    unless registers are given, only for arrays with padded strides.
     """
-    if kernel_obstacle(kernel) or not (wanted or _aligned(kernel)):
+    if kernel_obstacle(kernel) or not (given.get("consumer_registers") or _aligned(kernel)):
         return
-    sums = sum(isinstance(op, Contract) for op in kernel.body)
+    consumers: int = given.get("consumers", 2)
+    turns = Cooperation.PINGPONG if consumers > 1 else Cooperation.COOPERATIVE
+    cooperation: Cooperation = given.get("cooperation", turns)
+    swap_ab: bool = given.get("swap_ab", True)
+    sharing = consumers if cooperation is Cooperation.COOPERATIVE else 1
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
-    tall = 2 if sums == 1 else 1
-    plain = not any(isinstance(op, Apply) for op in kernel.body)
-    room = (_SUMS if plain else _FEWER_SUMS) if shared else _GATHER_SUMS
-    rows = min(shape.rows, room // (sums * tall) // UNIT * UNIT)
-    if rows < min(_LEAST_ROWS, shape.rows):
+    producer, consumer = registers_for(consumers, copying=not shared)
+    room = given.get("consumer_registers", consumer) - _OTHER_REGISTERS
+    if shared and any(isinstance(op, Apply) for op in kernel.body):
+        room -= _EPILOGUE_REGISTERS
+    start = _start(1 if shared else 2, consumers)
+    tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab)
+    if tile is None:
         return
-    producer, consumer = _GATHER_REGISTERS if not shared else shape.registers
+    step = UNIT if swap_ab else sharing * TALL
+    stored = swap_ab and _engine_stores(kernel)
     most, fewest = shape.stages
-    for cluster in (2, 1) if shared and _several_columns(kernel, tall * TALL) else (1,):
+    fewest = fewest if consumers > 1 else STAGES[0]
+    for cluster in (2, 1) if shared and _several_columns(kernel, tile.columns) else (1,):
         for stages in range(most, fewest - 1, -1):
             yield Schedule(
-                tile=TileShape(rows, tall * TALL, block_depth(kernel.signature.compute)),
-                tails=tuple(range(rows - UNIT, 0, -UNIT)),
+                tile=tile,
+                tails=tuple(range(tile.rows - step, 0, -step)),
                 balanced=True,
-                swap_ab=True,
+                swap_ab=swap_ab,
                 stages=stages,
-                consumers=2,
-                cooperation=Cooperation.PINGPONG,
+                consumers=consumers,
+                cooperation=cooperation,
                 producer_registers=producer,
                 consumer_registers=consumer,
                 cluster_columns=cluster,
                 persistent=Persistence.DYNAMIC,
                 raster=Raster(Along.ROWS, _GROUP),
-                epilogue_store=EpilogueStore.TMA
-                if _engine_stores(kernel)
-                else EpilogueStore.STAGED,
+                epilogue_store=EpilogueStore.TMA if stored else EpilogueStore.STAGED,
             )
+
+
+def registers_for(consumers: int, *, copying: bool) -> tuple[int, int]:
+    """Registers of producers and consumers that use up what their CTA starts with."""
+    producers, least = (2, _COPYING_REGISTERS) if copying else (1, _PRODUCER_REGISTERS)
+    start = _start(producers, consumers)
+    pool = start * (producers + consumers)
+    consumer = min((pool - producers * least) // consumers // 8 * 8, REGISTERS[1])
+    return min((pool - consumers * consumer) // producers // 8 * 8, start), consumer
+
+
+def _start(producers: int, consumers: int) -> int:
+    """Registers that threads start with. With one warpgroup of each, a CTA alone could not use all
+    registers of the SM: two share them.
+    """
+    groups = producers + consumers
+    return starting_registers(_HOPPER, GROUP * groups * (2 if groups == 2 else 1))
+
+
+def _tile(
+    kernel: MoeKernel,
+    shape: Shape,
+    room: tuple[int, int],
+    consumers: int,
+    sharing: int,
+    swap_ab: bool,
+) -> TileShape | None:
+    """The largest tile for ``sharing`` consumers, each of which takes one or two tall blocks of it.
+
+    ``room`` is what each has: registers for sums, and flat positions of a product.
+    """
+    sums = sum(isinstance(op, Contract) for op in kernel.body)
+    tall = 2 if sums == sharing == 1 and (swap_ab or shape.rows > TALL) else 1
+    flat = min(room[0] * GROUP // (sums * tall * TALL), room[1])
+    depth = block_depth(kernel.signature.compute)
+    if not swap_ab:
+        columns = min(flat, GROUP * sharing, MOST_BOX) // TALL * TALL
+        return TileShape(tall * sharing * TALL, columns, depth) if columns else None
+    most = shape.rows if consumers > 1 else min(shape.rows, _MOST_ROWS_ALONE)
+    rows = min(most, flat) // UNIT * UNIT
+    fits = rows >= min(_LEAST_ROWS, shape.rows)
+    return TileShape(rows, tall * sharing * TALL, depth) if fits else None
 
 
 def _several_columns(kernel: MoeKernel, columns: int) -> bool:

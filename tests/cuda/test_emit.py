@@ -16,12 +16,15 @@ from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emission.writer import Writer, float_literal, identifier, quoted
 from moedsl.backends.cuda.emit import emit_kernel, entry_name, generate, prelude_parts
 from moedsl.backends.cuda.lower import lower_to_gpu
-from moedsl.backends.cuda.nvrtc import compile_cubin
+from moedsl.backends.cuda.nvrtc import EmissionError, compile_cubin
 from moedsl.ir.core import Compute, DType, Index, Role, Tensor, Value
 from moedsl.ir.elementwise import Apply, Function, Store
 from moedsl.ir.moe import Contract, MoeKernel
-from moedsl.ir.schedule import Eviction, ExpertOrder, Persistence, Schedule, TileShape
+from moedsl.ir.schedule import Cooperation, Eviction, ExpertOrder, Persistence, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.propose_specialised import registers_for
+from moedsl.lower.resources.specialised import most_flat
 from moedsl.source.span import Source, Span
 from moedsl.target import TARGETS
 from tests.cuda.kernels import access, forward, gate_up, weight_gradient
@@ -213,6 +216,30 @@ def test_copies_carry_the_hints_of_their_side(
     assert dict(copies) == {"rows": hints[0], "columns": hints[1]}
     unit = generate(kernel, vector(forward()))
     assert compile_cubin(unit.source, unit.entry, "sm_90a").cubin
+
+
+@pytest.mark.parametrize(("consumers", "start"), [(3, 128), (4, 96), (5, 80)])
+def test_ptxas_has_the_limit_of_products_that_the_rules_have(consumers: int, start: int) -> None:
+    producer, consumer = registers_for(consumers, copying=False)
+    flat = most_flat(start) // 8 * 8
+    for height, legal in ((flat, True), (flat + 8, False)):
+        schedule = Schedule(
+            TileShape(height, 64, 64),
+            swap_ab=True,
+            consumers=consumers,
+            cooperation=Cooperation.PINGPONG,
+            producer_registers=producer,
+            consumer_registers=consumer,
+        )
+        kernel = lowered(forward(), schedule)
+        found = check_schedule(forward(), schedule, None, TARGETS["sm_90a"])
+        assert (found == []) is legal
+        unit = generate(kernel, vector(forward()))
+        if legal:
+            assert not compile_cubin(unit.source, unit.entry, "sm_90a").notes.spills
+        else:
+            with pytest.raises(EmissionError, match="Insufficient registers"):
+                compile_cubin(unit.source, unit.entry, "sm_90a")
 
 
 def test_entry_is_what_the_unit_defines() -> None:

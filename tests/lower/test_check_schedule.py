@@ -231,6 +231,23 @@ BAD = (
         "the schedule needs about 288 registers a thread",
         SPECIALISED | tile(256, 256) | {"stages": 2},
     ),
+    Bad(
+        "MOE0415",
+        "m=64",
+        "a product of 64 × 208 takes 130 registers a thread",
+        SPECIALISED
+        | tile(208, 64)
+        | {"consumers": 3, "producer_registers": 32, "consumer_registers": 160}
+        | {"swap_ab": True, "cooperation": Cooperation.PINGPONG},
+    ),
+    Bad(
+        "MOE0415",
+        "n=128",
+        "a product of 64 × 256 takes 154 registers a thread",
+        SPECIALISED
+        | tile(192, 256)
+        | {"consumers": 3, "producer_registers": 24, "consumer_registers": 160, "stages": 3},
+    ),
     Bad("MOE0415", "n=128", "the schedule needs about 92 ", tile(128, 128) | {"consumers": 8}),
     Bad(
         "MOE0416",

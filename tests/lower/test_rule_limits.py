@@ -101,6 +101,12 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"consumers": 3, "consumer_registers": 152, "tile": TileShape(192, 128, 64)}),
     (
         UP,
+        PINGPONG
+        | {"consumers": 3, "tile": TileShape(200, 64, 64), "swap_ab": True}
+        | {"producer_registers": 32, "consumer_registers": 160},
+    ),
+    (
+        UP,
         {
             "consumers": 7,
             "tile": TileShape(64, 56, 64),

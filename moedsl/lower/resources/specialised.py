@@ -49,6 +49,10 @@ STAGED_PADDING = {True: 4, False: 8}
 """f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
+PRODUCT_REGISTERS = 26
+"""Beside its sums, what one product takes of the registers that a thread starts with, as ptxas
+counts them (C7602).
+"""
 _OTHER_REGISTERS = 32
 """Addresses, descriptors and loop state of a consumer, as compiled kernels show it."""
 
@@ -156,6 +160,19 @@ def _flat_inner(op: Multiply, swap_ab: bool) -> bool:
 def starting_registers(target: Target, threads: int) -> int:
     """Registers of each of ``threads`` on an SM before roles share them: a multiple of 8."""
     return min(target.registers_per_sm // threads, target.registers_per_thread) // 8 * 8
+
+
+def most_flat(start: int) -> int:
+    """Flat positions of a product, at most, where a thread starts with so many registers: each of a
+    warpgroup's threads holds a sum for every two of them.
+    """
+    return min(MOST_FLAT, 2 * (start - PRODUCT_REGISTERS))
+
+
+def product_flat(layout: WarpLayout, columns: int, swap_ab: bool) -> int:
+    """Flat positions of the products of a consumer in a tile of ``columns``."""
+    flat = layout.height // layout.rows if swap_ab else columns // layout.columns
+    return flat if flat <= MOST_FLAT else flat // 2
 
 
 def _staging_bytes(kernel: TileKernel, sums: int) -> int:

@@ -13,10 +13,14 @@ from moedsl.lower.resources.specialised import (
     GROUP,
     MOST_BOX,
     MOST_FLAT,
+    PRODUCT_REGISTERS,
     TALL,
     block_depth,
     consumers_of_tile,
     group_step,
+    most_flat,
+    product_flat,
+    starting_registers,
 )
 from moedsl.lower.rules.case import Finding
 from moedsl.work import ceil_div
@@ -253,6 +257,8 @@ def registers_fit(case: Case) -> Iterator[Finding]:
         crowded = share == available < found.registers - found.sums
         help = "use fewer consumers" if crowded else "use a smaller tile or more consumers"
     if found.registers <= available:
+        if schedule.specialised:
+            yield from _products_fit(case)
         return
     yield Finding(
         ("tile.columns", "tile.rows", "consumers"),
@@ -267,3 +273,24 @@ def registers_fit(case: Case) -> Iterator[Finding]:
         ),
         help,
     )
+
+
+def _products_fit(case: Case) -> Iterator[Finding]:
+    """The compiler holds a product in what a thread has before the roles share registers."""
+    found, schedule = case.resources, case.schedule
+    start = starting_registers(case.target, found.threads * found.blocks)
+    columns, swap = schedule.tile.columns, schedule.swap_ab
+    flat = max((product_flat(each, columns, swap) for each in found.layouts), default=0)
+    if flat > most_flat(start):
+        side, sums = "rows" if swap else "columns", flat // 2
+        yield Finding(
+            (f"tile.{side}", "consumers"),
+            f"a product of {TALL} × {flat} takes {sums + PRODUCT_REGISTERS} registers a thread",
+            f"threads start with {start}",
+            (
+                f"{sums} for sums and {PRODUCT_REGISTERS} besides",
+                f"{found.threads * found.blocks} threads of an SM start with equally many",
+            ),
+            f"use products of {most_flat(start) // 8 * 8} {case.name(side)} or less, or fewer"
+            " consumers",
+        )

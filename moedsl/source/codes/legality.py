@@ -109,6 +109,7 @@ MMA products of every tile, tails too. No such grid exists for this height.
 
     tile m=16 n=64 k=64           # 1 x 8 products
     warps consumers=4             # 16 warps
+    registers off
 
 Use fewer consumers or a larger tile; for a tail, leave that height out.
 
@@ -125,7 +126,8 @@ MOE0415 too many registers
 Each thread keeps its part of the output tile in registers, one for each sum, with the operands
 beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM: 1024
 threads have 64 each. Specialised consumers have what `registers` gives them; where they take turns
-(`pingpong`), each holds a whole tile.
+(`pingpong`), each holds a whole tile. One product must fit what a thread starts with, before roles
+share the registers.
 
     tile m=256 n=256 k=32
     warps consumers=1             # 512 sums for each of 128 threads
