@@ -40,10 +40,9 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines(
             f"moe::Walk<Order> walk(plan, {counter});",
             "moe::Ring<kRingSlots> tiles;",
-            "bool open = true;",
             "MOE_ROLL",
         )
-        with writer.block("while (open)"):
+        with writer.block("for (bool open = true; open;)"):
             writer.lines(
                 "tiles.wait_empty(kTileEmpty);",
                 "const moe::Tile tile = walk.next();",

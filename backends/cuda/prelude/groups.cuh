@@ -30,7 +30,7 @@ struct Block {
     // To the positions 64 further.
     static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
     // And the flat positions `count` further.
-    static constexpr u32 further(int count) {
+    static MOE_DEVICE constexpr u32 further(int count) {
         return kMajor == by_depth ? count * 128 : count / 64 * kPanel;
     }
 };
