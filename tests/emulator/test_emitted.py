@@ -161,7 +161,10 @@ CASES |= SPECIALISED
 def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
-    padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
+    padding = {
+        t.name: Layout(gap=2) if t.dtype is DType.I32 else Layout(padding=8)
+        for t in kernel.signature.tensors
+    }
     sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
     given = make_inputs(kernel, ROWS, sizes, mode, 1, padding, spare_rows=3)
     poison_maps(given)

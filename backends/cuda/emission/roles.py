@@ -111,11 +111,11 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     assert dim is not None
     via = access.coordinates[dim].via
     assert via is not None
-    start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    first = "(tile.start + tile.row)" if signature.row_grouped else "tile.row"
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     writer.lines(
-        f"Rows::open(kRowIds, {pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)},",
+        f"Rows::open(kRowIds, {pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)},",
         f"    tile.rows, {NAMED_GATHER});",
         "int depth = range.first;",
         "MOE_ROLL",
