@@ -178,18 +178,18 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "turns": Generated(
         forward(4, 264, 136),
-        replace(STORED, persistent=Persistence.DYNAMIC),
+        replace(STORED, stages=4, persistent=Persistence.DYNAMIC),
         ((70, 0, 1, 133), (5, 3, 16, 0)),
         "sm_90a",
     ),
     "shared": Generated(
-        forward(4, 72, 264),
-        replace(SWAPPED, tails=(24,), split_k=2, fuse_rows=16, order=ExpertOrder.INTERLEAVED),
-        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        forward(6, 72, 264),
+        replace(SWAPPED, tails=(40,), split_k=2, fuse_rows=16, order=ExpertOrder.INTERLEAVED),
+        ((70, 0, 1, 90, 3, 7), (5, 3, 16, 0, 17, 2)),
         "sm_90a",
     ),
     "gathered": Generated(
-        forward(4, 136, 200, gather=True),
+        forward(4, 136, 264, gather=True),
         replace(TURNS, stages=4, balanced=True),
         ((70, 0, 1, 133), (5, 3, 16, 0)),
         "sm_90a",

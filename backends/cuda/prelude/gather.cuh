@@ -72,7 +72,6 @@ struct Landing {
     }
 
     MOE_DEVICE void finish(u32 full) {
-        copy_wait<0>();
         while (open > 0) land<0>(full);
     }
 };
