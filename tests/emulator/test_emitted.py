@@ -112,13 +112,16 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "gate and up in turns": (gate_up(experts=4, n=72, k=72), replace(TURNS, stages=2)),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
-        replace(TURNS, tile=TileShape(64, 64, 128)),
+        replace(TURNS, tile=TileShape(64, 64, 128), consumer_registers=208),
     ),
     # What is in flight must land before another tile is waited for.
-    "gathered from little depth": (forward(4, 520, 64, gather=True), replace(TURNS, stages=5)),
+    "gathered from little depth": (
+        forward(4, 520, 64, gather=True),
+        replace(TURNS, stages=5, consumer_registers=208),
+    ),
     "shared, gathered from little depth": (
         forward(4, 264, 64, gather=True),
-        replace(SWAPPED, stages=5),
+        replace(SWAPPED, stages=5, consumer_registers=208),
     ),
     # A consumer's share of the rows, or columns, is no multiple of what it stages.
     "consumers of 40 rows": (
