@@ -23,6 +23,7 @@ from moedsl.ir.moe import Contract, MoeKernel
 from moedsl.ir.schedule import ExpertOrder, Persistence, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.resources.specialised import kernel_obstacle
 from moedsl.source.span import Source, Span
 from moedsl.target import TARGETS
 from tests.cuda.kernels import (
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 WORDS = replace(BASE, tile=TileShape(64, 64, 32))
+
+
+W = access("w", "e", "n", "k")
 
 
 def lowered(kernel: MoeKernel, schedule: Schedule = BASE, target: str = "sm_90a") -> TileKernel:
@@ -122,6 +126,23 @@ def test_arrays_off_the_grid_take_the_portable_path(form: str) -> None:
     found = lower_to_gpu(lowered(kernel, schedule), AccessModes(frozenset()))
     assert not found.schedule.specialised
     assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
+
+
+def test_rows_come_through_a_map_in_all_sums_or_in_none() -> None:
+    mapped, plain = forward(gather=True), forward()
+    kernel = replace(
+        mapped,
+        signature=replace(
+            mapped.signature,
+            tensors=(*mapped.signature.tensors, replace(plain.signature.tensor("x"), name="x2")),
+        ),
+        body=(
+            Contract(Value("more", ("m", "n")), "k", access("x2", "m", "k"), W),
+            *mapped.body,
+        ),
+    )
+    assert kernel_obstacle(mapped) == kernel_obstacle(plain) == ""
+    assert kernel_obstacle(kernel) == "x is read through a map, and x2 is not"
 
 
 def test_emission_is_deterministic() -> None:
