@@ -26,7 +26,15 @@ from moedsl.ir.core import (
 from moedsl.ir.elementwise import Apply, Constant, Function, Load, Store
 from moedsl.ir.module import Module, ScheduledKernel
 from moedsl.ir.moe import Contract, MoeKernel, Signature
-from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.ir.schedule import (
+    Along,
+    Eviction,
+    ExpertOrder,
+    Persistence,
+    Raster,
+    Schedule,
+    TileShape,
+)
 from moedsl.ir.verify import FACTOR_TYPE, domain_of
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
@@ -312,6 +320,11 @@ def scheduled_kernels(draw: st.DrawFn, source: Source | None = None) -> Schedule
     kernel = draw(moe_kernels(source=source))
     signature = kernel.signature
     schedule = draw(schedules(row_grouped=signature.row_grouped, compute=signature.compute))
+    schedule = replace(
+        schedule,
+        row_eviction=draw(st.sampled_from(Eviction)),
+        column_eviction=draw(st.sampled_from(Eviction)),
+    )
     target = draw(st.sampled_from(sorted(TARGETS)))
     return ScheduledKernel(signature, target, schedule, kernel.body, kernel.source)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moedsl.ir.tile import TileKernel
 
 SPILLED = "MOE0442"
+SERIALIZED = "MOE0443"
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,25 @@ class CudaExecutable:
             if modes not in self._variants:
                 generated = generate(self.kernel, modes)
                 binary = compile_cubin(generated.source, generated.entry, self.kernel.target)
-                self._warn_of_spills(binary)
+                self._warn_of_notes(binary)
                 self._variants[modes] = Variant(modes, generated, binary)
             return self._variants[modes]
 
-    def _warn_of_spills(self, binary: Binary) -> None:
-        notes = binary.notes
+    def _warn_of_notes(self, binary: Binary) -> None:
+        notes, help = binary.notes, "use a smaller tile or more consumers"
+        name = f"'{self.kernel.signature.name}' on {self.kernel.target}"
         if notes.spills:
-            finding = Diagnostic(
-                SPILLED,
-                f"'{self.kernel.signature.name}' on {self.kernel.target} spills registers: "
-                f"{notes.spill_stores} bytes are written to local memory, {notes.spill_loads} read",
-                severity=Severity.WARNING,
-                help="use a smaller tile or more consumers",
+            message = (
+                f"{name} spills registers: {notes.spill_stores} bytes are written to local memory, "
+                f"{notes.spill_loads} read"
             )
-            warnings.warn(f"{finding}; {finding.help}", PerformanceWarning, stacklevel=3)
+            self._warn_slow(Diagnostic(SPILLED, message, severity=Severity.WARNING, help=help))
+        if notes.serialized:
+            message = f"{name} multiplies one product after another: {notes.serialized[0]}"
+            self._warn_slow(Diagnostic(SERIALIZED, message, severity=Severity.WARNING, help=help))
+
+    def _warn_slow(self, finding: Diagnostic) -> None:
+        warnings.warn(f"{finding}; {finding.help}", PerformanceWarning, stacklevel=4)
 
     def prepare(self, call: Call) -> None:
         """Compile, load and allocate for calls like this one."""

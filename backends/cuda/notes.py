@@ -28,6 +28,11 @@ class Notes:
         """Whether registers went to local memory."""
         return self.spill_stores + self.spill_loads > 0
 
+    @property
+    def serialized(self) -> tuple[str, ...]:
+        """Why products wait for one another, as ptxas says it; empty if they overlap."""
+        return tuple(line for line in self.messages if "serialized" in line)
+
 
 def read_notes(log: str) -> Notes:
     """Notes of an NVRTC log made with ``--ptxas-options=-v``."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
-from moedsl.ir.schedule import Cooperation, EpilogueStore, Schedule, TileShape
+from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction, Schedule, TileShape
 from moedsl.lower.resources import depth_inner, element_bytes
 from moedsl.lower.resources.specialised import (
     FLAT_STEP,
@@ -94,6 +94,8 @@ def specialised_shapes(
         producer_registers=producer,
         consumer_registers=consumer,
         cluster_columns=cluster,
+        row_eviction=draw(st.sampled_from(Eviction)) if shared else Eviction.NORMAL,
+        column_eviction=draw(st.sampled_from(Eviction)),
         epilogue_store=store,
     )
 

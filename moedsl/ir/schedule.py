@@ -59,6 +59,14 @@ class EpilogueStore(StrEnum):
     TMA = "tma"
 
 
+class Eviction(StrEnum):
+    """What the second cache level gives up FIRST or LAST to make room; NORMAL: in its own order."""
+
+    NORMAL = "normal"
+    FIRST = "first"
+    LAST = "last"
+
+
 class Requirement(StrEnum):
     """Properties the compiler proves of the schedule or refuses.
 
@@ -99,10 +107,10 @@ class Schedule:
 
     ``tails`` are the heights allowed besides ``tile.rows``, falling. ``balanced`` tiles share an
     expert's rows evenly, in units of the lowest height; otherwise all are full but the last.
-    ``consumers`` counts groups of 128 threads. ``cluster_rows`` and ``cluster_columns`` count
-    CTAs. ``fuse_rows`` is the most rows of an expert that shares its work item with its
-    neighbours; 0 fuses nothing. ``producer_registers`` and ``consumer_registers`` are 0 where
-    warps are not specialised.
+    ``consumers`` counts groups of 128 threads. ``cluster_rows`` and ``cluster_columns`` count CTAs.
+    Evictions are hints about the operands of rows and columns. ``fuse_rows`` is the most rows of an
+    expert that shares its work item with its neighbours; 0 fuses nothing. ``producer_registers``
+    and ``consumer_registers`` are 0 where warps are not specialised.
     """
 
     tile: TileShape
@@ -116,6 +124,8 @@ class Schedule:
     consumer_registers: int = 0
     cluster_rows: int = 1
     cluster_columns: int = 1
+    row_eviction: Eviction = Eviction.NORMAL
+    column_eviction: Eviction = Eviction.NORMAL
     persistent: Persistence = Persistence.STATIC
     order: ExpertOrder = ExpertOrder.INDEX
     raster: Raster = Raster()

@@ -11,6 +11,7 @@ from moedsl.ir.schedule import (
     Along,
     Cooperation,
     EpilogueStore,
+    Eviction,
     ExpertOrder,
     Persistence,
     Requirement,
@@ -62,6 +63,7 @@ class Directives:
             "warps": self._warps,
             "registers": self._registers,
             "cluster": self._cluster,
+            "cache": self._cache,
             "persistent": lambda d: self._choice(d, "persistent", Persistence),
             "order": lambda d: self._choice(d, "order", ExpertOrder),
             "raster": self._raster,
@@ -160,6 +162,22 @@ class Directives:
 
     def _cluster(self, directive: syntax.Directive) -> None:
         self._settings(directive, self._dims("cluster_rows", "cluster_columns"), 16)
+
+    def _cache(self, directive: syntax.Directive) -> None:
+        fields = self._dims("row_eviction", "column_eviction")
+        form = f"cache {' '.join(f'{key}={Eviction.LAST}' for key in fields)}"
+        if not directive.arguments:
+            self._wrong_form(directive, form)
+        for argument in directive.arguments:
+            match argument:
+                case syntax.Setting(key=key) if not self._known_key(key, fields):
+                    continue
+                case syntax.Setting(key=key, values=(syntax.Name() as value,)):
+                    if (word := self._word(value, Eviction)) is not None:
+                        self._give(fields[key.text], word, argument.span)
+                case _:
+                    self._wrong_form(directive, form)
+                    return
 
     def _raster(self, directive: syntax.Directive) -> None:
         along = {

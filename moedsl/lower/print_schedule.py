@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.ir.schedule import Along
+from moedsl.ir.schedule import Along, Eviction
 from moedsl.ir.tile import Multiply
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     given = " ".join(f"{who}={count}" for who, count in registers.items() if count)
     yield f"registers {given or 'off'}"
     yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
+    evictions = schedule.row_eviction, schedule.column_eviction
+    if set(evictions) != {Eviction.NORMAL}:
+        # Left out, it is normal: the compiler gives no hints of its own.
+        yield f"cache {rows}={evictions[0]} {columns}={evictions[1]}"
     yield f"persistent {schedule.persistent}"
     yield f"order {schedule.order}"
     raster = schedule.raster

@@ -20,7 +20,7 @@ from moedsl.backends.cuda.nvrtc import compile_cubin
 from moedsl.ir.core import Compute, DType, Index, Role, Tensor, Value
 from moedsl.ir.elementwise import Apply, Function, Store
 from moedsl.ir.moe import Contract, MoeKernel
-from moedsl.ir.schedule import ExpertOrder, Persistence, Schedule, TileShape
+from moedsl.ir.schedule import Eviction, ExpertOrder, Persistence, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.resources.specialised import kernel_obstacle
@@ -257,6 +257,39 @@ def test_workspace_follows_the_schedule() -> None:
 
 def unit_of(schedule: Schedule) -> GeneratedKernel:
     return generate(lowered(forward(), schedule), vector(forward()))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "evictions", "hints"),
+    [
+        (1, (Eviction.LAST, Eviction.FIRST), ("full, moe::keep_long", "full, moe::keep_briefly")),
+        (
+            2,
+            (Eviction.FIRST, Eviction.LAST),
+            ("full, 3, moe::keep_briefly", "full, moe::keep_long"),
+        ),
+        (2, (Eviction.LAST, Eviction.NORMAL), ("full, 3, moe::keep_long", "full")),
+        (1, (Eviction.NORMAL, Eviction.NORMAL), ("full", "full")),
+    ],
+)
+def test_copies_carry_the_hints_of_their_side(
+    cluster: int, evictions: tuple[Eviction, Eviction], hints: tuple[str, str]
+) -> None:
+    schedule = replace(
+        BASE,
+        consumers=1,
+        producer_registers=40,
+        consumer_registers=216,
+        cluster_columns=cluster,
+        row_eviction=evictions[0],
+        column_eviction=evictions[1],
+    )
+    kernel = lowered(forward(), schedule)
+    text = " ".join(own_text(kernel, vector(forward())).split())
+    copies = re.findall(r"tensor_load\w*\(.*?, (\w+?)\d\w*_map, moe::Box.*?\}, (full.*?)\);", text)
+    assert dict(copies) == {"rows": hints[0], "columns": hints[1]}
+    unit = generate(kernel, vector(forward()))
+    assert compile_cubin(unit.source, unit.entry, "sm_90a").cubin
 
 
 def test_entry_is_what_the_unit_defines() -> None:

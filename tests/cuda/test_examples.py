@@ -1,4 +1,6 @@
-"""Every schedule of every example, and every default, compiles without local memory."""
+"""Every schedule of every example, and every default, compiles without local memory, and what is
+specialised to the instructions it is made for.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ import moedsl
 from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.nvrtc import compile_cubin
+from moedsl.backends.cuda.sass import disassemble
+from moedsl.ir.schedule import EpilogueStore
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.target import TARGETS
@@ -20,6 +24,7 @@ from moedsl.target import TARGETS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from moedsl.backends.cuda.nvrtc import Binary
     from moedsl.ir.tile import TileKernel
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.moe"))
@@ -37,15 +42,28 @@ def variants(path: Path, arch: str) -> Iterator[TileKernel]:
                 yield build_tile(kernel.meaning, schedule, target)
 
 
-def local_memory(kernel: TileKernel) -> int:
-    """Bytes of stack and spills of one compiled kernel."""
+def compiled(kernel: TileKernel) -> Binary:
     unit = generate(kernel, every_vector(kernel.signature))
-    notes = compile_cubin(unit.source, unit.entry, kernel.target).notes
-    return notes.stack + notes.spill_stores + notes.spill_loads
+    return compile_cubin(unit.source, unit.entry, kernel.target)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_compile_without_local_memory(path: Path) -> None:
     kernels = [kernel for arch in ARCHITECTURES for kernel in variants(path, arch)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        assert set(pool.map(local_memory, kernels)) == {0}
+        notes = [binary.notes for binary in pool.map(compiled, kernels)]
+    assert {found.stack + found.spill_stores + found.spill_loads for found in notes} == {0}
+    assert {found.serialized for found in notes} == {()}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_specialised_defaults_use_wgmma_and_the_copy_engine(path: Path) -> None:
+    module, target = moedsl.load(path), TARGETS["sm_90a"]
+    for name in module.kernels:
+        meaning = module.kernel(name).meaning
+        schedule = choose_schedule(meaning, target)
+        assert schedule.specialised
+        code = disassemble(compiled(build_tile(meaning, schedule, target)).cubin)
+        assert "HGMMA" in code
+        assert "UTMALDG" in code
+        assert ("UTMASTG" in code) == (schedule.epilogue_store is EpilogueStore.TMA)

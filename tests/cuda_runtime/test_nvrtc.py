@@ -76,6 +76,18 @@ ptxas info    : Used 168 registers, used 9 barriers, 1024 bytes smem
     )
 
 
+def test_notes_tell_serialized_products() -> None:
+    told = tuple(
+        f"ptxas info    : ({code}) Potential Performance Loss: wgmma.mma_async instructions are "
+        f"serialized due to {reason} in the function 'up'"
+        for code, reason in (("C7510", "Extern calls"), ("C7519", "insufficient registers"))
+    )
+    other = "ptxas warning : (C7508) Potential Performance Loss: 'setmaxnreg' ignored"
+    assert read_notes("\n".join([*told, other])).serialized == told
+    assert read_notes(other).messages == (other,)
+    assert read_notes(other).serialized == ()
+
+
 def test_second_compilation_comes_from_the_cache(folder: Path) -> None:
     first = compile_cubin(SPILLING, "spill", "sm_90a")
     start = time.perf_counter()

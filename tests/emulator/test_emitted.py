@@ -14,6 +14,7 @@ from moedsl.ir.core import Compute, DType, Index, IndexKind
 from moedsl.ir.schedule import (
     Along,
     EpilogueStore,
+    Eviction,
     ExpertOrder,
     Persistence,
     Raster,
@@ -105,7 +106,13 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "stored f32": (weight_gradient(experts=4, n=72, k=136), STORED),
     "cluster of four": (
         forward(4, 328, 136),
-        replace(SWAPPED, cluster_columns=4, persistent=Persistence.OFF),
+        replace(
+            SWAPPED,
+            cluster_columns=4,
+            row_eviction=Eviction.LAST,
+            column_eviction=Eviction.FIRST,
+            persistent=Persistence.OFF,
+        ),
     ),
     "split": (forward(4, 72, 264), replace(SWAPPED, split_k=3, fuse_rows=33)),
     "split in turns": (forward(4, 264, 264), replace(STORED, split_k=2, fuse_rows=33)),

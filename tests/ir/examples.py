@@ -84,6 +84,8 @@ kernel swiglu loc(9:22) {
     consumer_registers = 0,
     cluster_rows = 1,
     cluster_columns = 1,
+    row_eviction = normal,
+    column_eviction = normal,
     persistent = static,
     order = index,
     raster = {along = rows, group = 8, serpentine = false},

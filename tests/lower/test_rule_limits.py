@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moedsl.ir.schedule import Cooperation, EpilogueStore, ExpertOrder, Raster, TileShape
+from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction, ExpertOrder, Raster, TileShape
 from tests.kernels import grouped_gemm
 from tests.lower.test_check_schedule import (
     BAD,
@@ -90,6 +90,11 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"swap_ab": True, "cluster_columns": 8}),
     (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
     (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (UP, {"row_eviction": Eviction.LAST, "column_eviction": Eviction.FIRST}),
+    (
+        GATHERED,
+        {"column_eviction": Eviction.LAST, "producer_registers": 56, "consumer_registers": 200},
+    ),
     (UP, {"producer_registers": 24, "consumer_registers": 240}),
     (UP, {"consumer_registers": 168}),
     (UP, {"producer_registers": 168, "consumer_registers": 168}),

@@ -15,7 +15,7 @@ from moedsl.backends.cuda.emission.maps import (
 )
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
-from moedsl.ir.schedule import Cooperation, Persistence
+from moedsl.ir.schedule import Cooperation, Eviction, Persistence
 from moedsl.lower.resources import element_bytes
 from moedsl.lower.resources.specialised import (
     BLOCK_BYTES,
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 TILES = "kRing, kTileFull, kTileEmpty"
 GROUP_WARPS = 4
 _PRODUCERS = (RoleName.COLUMNS, RoleName.ROWS)
+_KEEP = {
+    Eviction.NORMAL: "",
+    Eviction.FIRST: ", moe::keep_briefly",
+    Eviction.LAST: ", moe::keep_long",
+}
 
 
 def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
@@ -247,12 +252,15 @@ def _emit_box(
     """``shared``: to all CTAs of the cluster, each of which brings in a part."""
     clip = clip_of(kernel, fill, copy)
     box = coordinates(copy.access, at, clip, "tile.start + tile.count")
-    ranks = (1 << kernel.schedule.cluster_columns) - 1
+    schedule = kernel.schedule
+    rows = kernel.buffer(copy.buffer).side is Side.ROWS
+    keep = _KEEP[schedule.row_eviction if rows else schedule.column_eviction]
+    ranks = f", {(1 << schedule.cluster_columns) - 1}" if shared else ""
     load = "tensor_load_multicast" if shared else "tensor_load"
     with writer.from_source(kernel.source, copy.span):
         writer.line(
             f"moe::{load}({place}, {map_name(copy)}, "
-            f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, full{f', {ranks}' if shared else ''});"
+            f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, full{ranks}{keep});"
         )
 
 

@@ -36,6 +36,7 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0411", demand.tile_fits_instruction),
     ("MOE0412", demand.depth_fits_stage),
     ("MOE0416", plan.balanced_tiles_are_whole_units),
+    ("MOE0419", hardware.eviction_needs_copy_engine),
     ("MOE0420", hardware.cluster_is_small),
     ("MOE0421", hardware.cluster_stays_in_expert),
     ("MOE0422", hardware.cluster_needs_hardware),

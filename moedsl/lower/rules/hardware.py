@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
-from moedsl.ir.schedule import Cooperation, EpilogueStore
+from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction
 from moedsl.lower.resources.specialised import gathered, kernel_obstacle, starting_registers
 from moedsl.lower.rules.case import Finding
 from moedsl.lower.rules.demand import REGISTERS
@@ -78,6 +78,26 @@ def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
             "the copy engine, which shares, follows no maps",
             help="remove `cluster`",
         )
+
+
+def eviction_needs_copy_engine(case: Case) -> Iterator[Finding]:
+    """Only copies of the copy engine carry hints, and it follows no maps."""
+    fields = ("row_eviction", "column_eviction")
+    hinted = tuple(f for f in fields if getattr(case.schedule, f) is not Eviction.NORMAL)
+    if not hinted:
+        return
+    mapped = [
+        op.lhs.tensor for op in case.kernel.body if isinstance(op, Contract) and gathered(op.lhs)
+    ]
+    if mapped and "row_eviction" in hinted:
+        yield Finding(
+            ("row_eviction",),
+            f"`cache` for {case.name('rows')}, which come through a map",
+            f"the copy engine, which takes the hint, does not bring {mapped[0]} in",
+            help=f"give it for {case.name('columns')} only",
+        )
+    elif not case.schedule.specialised:
+        yield _needs_specialised_path(case, hinted, "cache")
 
 
 def _clustered(case: Case) -> bool:

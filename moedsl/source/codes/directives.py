@@ -3,7 +3,7 @@
 TEXT = """
 MOE0301 unknown directive
 A line of a schedule starts with a directive: tile, tails, swap_ab, stages, warps, registers,
-cluster, persistent, order, raster, fuse, split_k, epilogue or require.
+cluster, cache, persistent, order, raster, fuse, split_k, epilogue or require.
 
     persistant static
 

@@ -169,6 +169,15 @@ CTAs of a cluster share the rows of a tile: each brings in as many of them, in g
 
 Use heights that are a multiple of 8 for each CTA, and no tile with more than 256 columns.
 
+MOE0419 cache needs the copy engine
+`cache` hints at how long the L2 cache should keep an operand. Only copies of the copy engine (TMA)
+carry such hints. It brings operands in for specialised warps, but no rows through a map.
+
+    cache m=last
+    registers off
+
+Remove `cache` or `registers off`; where rows come through a map, hint at the columns only.
+
 MOE0420 cluster is too large
 A cluster that every GPU with clusters can run has at most 8 CTAs.
 
@@ -298,6 +307,13 @@ many times slower. The message says how many bytes are written and read back.
 
     tile m=128 n=256 k=64
     warps consumers=1
+
+Use a smaller tile or more consumers.
+
+MOE0443 products are serialized
+A warning. Specialised warps start products (wgmma) and go on while the tensor cores work. Where the
+compiler cannot keep the sums in their registers meanwhile, it waits for each product before the
+next one. The message quotes its reason.
 
 Use a smaller tile or more consumers.
 """
