@@ -190,7 +190,7 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "gathered": Generated(
         forward(4, 136, 264, gather=True),
-        replace(TURNS, stages=4, balanced=True),
+        replace(TURNS, stages=4, balanced=True, consumer_registers=208),
         ((70, 0, 1, 133), (5, 3, 16, 0)),
         "sm_90a",
     ),
