@@ -76,8 +76,10 @@ class Landing:
             old = before[np.ix_(*self.places)].astype(np.float64)
             size = self.size + np.abs(old)
             rough = self.rough | (old != np.rint(old)) | (size > 2.0**24)
+            # What is infinite stays so, whatever is added in whatever order.
+            rough &= np.isfinite(size)
             part = self.count * HALF_ULP
-            error = np.where(rough, part / (1 - part) * size, 0.0)
+            error = part / (1 - part) * np.where(rough, size, 0.0)
             low, high = low + old - error, high + old + error
         reached = np.argwhere(self.count > 0)
         positions = np.stack(

@@ -18,7 +18,9 @@ from moedsl.ir.core import DType
 from moedsl.ir.elementwise import Function
 from moedsl.ir.schedule import Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.front import load_program
 from moedsl.reference import Mode, Verdict, check_outputs, sample_rows
+from moedsl.source.span import Source
 from moedsl.subscript import round_tf32
 from moedsl.target import DEFAULT_TARGET
 from tests.kernels import combine, grouped_gemm, weight_gradient
@@ -158,6 +160,19 @@ def test_colliding_sums_are_checked_as_sums(mode: Mode) -> None:
     assert not verdict.passed
     assert verdict.where is not None
     assert verdict.where.position[0] == token
+
+
+def test_infinite_sums_are_infinite_in_whatever_order() -> None:
+    text = """kernel k {
+        index e = 2; index m = ragged(e); index n = 3; index k = 4; index t = dynamic
+        input x : bf16[m, k]; input w : bf16[e, n, k]; input dst : i32[m]; output y : f32[t, n]
+        d = sum[k] x[m, k] * w[e, n, k]
+        y[dst[m], n] += exp(d * d + 800)
+    }"""
+    (kernel,) = load_program(Source("k.moe", text)).kernels
+    arguments = computed(kernel, [3, 5], Mode.BOUND)
+    assert np.isinf(arguments.outputs["y"]).any()
+    assert check(arguments, Mode.BOUND).passed
 
 
 def test_a_sample_brings_the_rows_that_land_on_the_same_token() -> None:

@@ -19,6 +19,7 @@ from moedsl.lower.resources.specialised import (
     block_depth,
     gathered,
     kernel_obstacle,
+    producer_groups,
     share_groups,
 )
 from moedsl.lower.rules.demand import STAGES
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from moedsl.target import Target
 
 REGISTERS = {
-    1: ((24, 232), (40, 216)),
-    2: ((40, 232), (24, 240), (24, 104)),
-    3: ((32, 160), (24, 160)),
+    (1, 1): ((24, 232), (40, 216)),
+    (1, 2): ((40, 232), (24, 240), (24, 104)),
+    (1, 3): ((32, 160), (24, 160)),
+    (2, 1): ((40, 232), (56, 232)),
+    (2, 2): ((56, 200), (24, 224)),
+    (2, 3): ((40, 136), (56, 128)),
 }
-"""Of producers and consumers, by the number of consumers; several for CTAs that share an SM."""
+"""Of producers and consumers, by the warpgroups of each; several for CTAs that share an SM."""
 _SUMS = 192
 """Most registers of a consumer's thread that hold sums."""
 
@@ -74,7 +78,8 @@ def specialised_shapes(
     depths = [n for n in (block, block, 2 * block, 4 * block) if n * STAGES[0] <= fitting]
     assume(depths)
     depth = draw(st.sampled_from(depths))
-    producer, consumer = draw(st.sampled_from(REGISTERS[consumers]))
+    groups = producer_groups(op.lhs for op in contracts), consumers
+    producer, consumer = draw(st.sampled_from(REGISTERS[groups]))
     store = EpilogueStore.STAGED
     if swap and _engine_stores(kernel) and draw(st.booleans()):
         store = EpilogueStore.TMA

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from moedsl.ir.core import (
     Access,
     Compute,
@@ -15,6 +17,20 @@ from moedsl.ir.core import (
 )
 from moedsl.ir.elementwise import Apply, Constant, Function, Load, Store
 from moedsl.ir.moe import Contract, MoeKernel, MoeOp, Signature
+from moedsl.ir.schedule import Cooperation, EpilogueStore, Schedule, TileShape
+
+SHARED = Schedule(
+    TileShape(64, 64, 64),
+    stages=3,
+    consumers=2,
+    producer_registers=40,
+    consumer_registers=232,
+)
+"""Specialised warps: two consumers share a tile."""
+SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
+TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
+STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
+THREE = replace(TURNS, consumers=3, producer_registers=32, consumer_registers=160)
 
 
 def access(tensor: str, *subscripts: str) -> Access:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moedsl.backends.cuda.abi import AccessModes
+from moedsl.backends.cuda.abi import AccessModes, ArgumentField, TensorMapOf
 from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emission.writer import Writer, float_literal, identifier, quoted
 from moedsl.backends.cuda.emit import emit_kernel, entry_name, generate, prelude_parts
@@ -24,10 +24,20 @@ from moedsl.ir.schedule import Cooperation, Eviction, ExpertOrder, Persistence, 
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.propose_specialised import registers_for
-from moedsl.lower.resources.specialised import most_flat
+from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.source.span import Source, Span
 from moedsl.target import TARGETS
-from tests.cuda.kernels import access, forward, gate_up, weight_gradient
+from tests.cuda.kernels import (
+    SHARED,
+    STORED,
+    SWAPPED,
+    THREE,
+    TURNS,
+    access,
+    forward,
+    gate_up,
+    weight_gradient,
+)
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import GeneratedKernel
@@ -35,6 +45,9 @@ if TYPE_CHECKING:
 
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 WORDS = replace(BASE, tile=TileShape(64, 64, 32))
+
+
+W = access("w", "e", "n", "k")
 
 
 def lowered(kernel: MoeKernel, schedule: Schedule = BASE, target: str = "sm_90a") -> TileKernel:
@@ -71,6 +84,20 @@ FORMS = {
     "one element": (forward(n=1, k=1), replace(BASE, persistent=Persistence.OFF)),
 }
 
+SPECIALISED = {
+    "shared": (forward(), replace(SHARED, tile=TileShape(128, 128, 64))),
+    "shared, rows along columns": (forward(weights="ekn"), replace(SWAPPED, tails=(24, 8))),
+    "turns of three": (forward(compute=Compute.F16), replace(THREE, order=ExpertOrder.INTERLEAVED)),
+    "stored": (forward(), replace(STORED, persistent=Persistence.DYNAMIC)),
+    "stored f32": (weight_gradient(), STORED),
+    "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
+    "gathered to scattered": (
+        forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
+        replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,)),
+    ),
+    "gate and up in turns": (gate_up(), replace(TURNS, tile=TileShape(128, 64, 64), tails=())),
+}
+
 
 @pytest.mark.parametrize("aligned", [True, False], ids=["vector", "element"])
 @pytest.mark.parametrize("form", FORMS)
@@ -83,14 +110,50 @@ def test_every_form_compiles_without_spills(form: str, aligned: bool) -> None:
     assert notes.stack == 0
 
 
+@pytest.mark.parametrize("form", SPECIALISED)
+def test_specialised_forms_compile_without_spills(form: str) -> None:
+    kernel, schedule = SPECIALISED[form]
+    tile = lowered(kernel, schedule)
+    assert lower_to_gpu(tile, vector(kernel)).schedule == schedule
+    unit = generate(tile, vector(kernel))
+    notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
+    assert not notes.spills
+    assert notes.stack == 0
+
+
+@pytest.mark.parametrize("form", SPECIALISED)
+def test_arrays_off_the_grid_take_the_portable_path(form: str) -> None:
+    kernel, schedule = SPECIALISED[form]
+    found = lower_to_gpu(lowered(kernel, schedule), AccessModes(frozenset()))
+    assert not found.schedule.specialised
+    assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
+
+
+def test_rows_come_through_a_map_in_all_sums_or_in_none() -> None:
+    mapped, plain = forward(gather=True), forward()
+    kernel = replace(
+        mapped,
+        signature=replace(
+            mapped.signature,
+            tensors=(*mapped.signature.tensors, replace(plain.signature.tensor("x"), name="x2")),
+        ),
+        body=(
+            Contract(Value("more", ("m", "n")), "k", access("x2", "m", "k"), W),
+            *mapped.body,
+        ),
+    )
+    assert kernel_obstacle(mapped) == kernel_obstacle(plain) == ""
+    assert kernel_obstacle(kernel) == "x is read through a map, and x2 is not"
+
+
 def test_emission_is_deterministic() -> None:
     kernel = lowered(gate_up())
     assert generate(kernel, vector(gate_up())) == generate(kernel, vector(gate_up()))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *SPECIALISED])
 def test_only_the_prelude_touches_the_machine(form: str) -> None:
-    kernel, schedule = FORMS[form]
+    kernel, schedule = (FORMS | SPECIALISED)[form]
     text = own_text(lowered(kernel, schedule), vector(kernel))
     for word in ("asm", "__shared__", "volatile", "threadIdx", "blockIdx", "__sync", "while"):
         assert word not in text
@@ -159,17 +222,29 @@ def test_line_directives_point_at_the_users_file_and_back() -> None:
             assert int(match[1]) == number + 1
 
 
-@pytest.mark.parametrize("form", ["bf16", "split", "gate and up", "gather"])
-def test_argument_fields_lie_where_the_struct_has_them(form: str) -> None:
-    kernel, schedule = FORMS[form]
+@pytest.mark.parametrize(
+    ("form", "target"),
+    [
+        *((form, "sm_80") for form in ("bf16", "split", "gate and up", "gather")),
+        *((form, "sm_90a") for form in ("stored", "gathered to scattered")),
+    ],
+)
+def test_argument_fields_lie_where_the_struct_has_them(form: str, target: str) -> None:
+    kernel, schedule = (FORMS | SPECIALISED)[form]
     schedule = replace(schedule, persistent=Persistence.DYNAMIC)
     unit = generate(lowered(kernel, schedule), vector(kernel))
     checks = [f"static_assert(sizeof(Arguments) == {unit.argument_bytes});"]
     checks += [
-        f"static_assert(__builtin_offsetof(Arguments, {field.name}) == {field.offset});"
+        f"static_assert(__builtin_offsetof(Arguments, {member(field)}) == {field.offset});"
         for field in unit.arguments
     ]
-    compile_cubin(unit.source + "\n".join(checks), unit.entry, "sm_80")
+    compile_cubin(unit.source + "\n".join(checks), unit.entry, target)
+
+
+def member(field: ArgumentField) -> str:
+    """Maps are members of an array, fields one by one."""
+    mapped = isinstance(field.source, TensorMapOf)
+    return re.sub(r"(\d+)$", r"[\1]", field.name) if mapped else field.name
 
 
 def test_workspace_follows_the_schedule() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from moedsl.backends.cuda.abi import AccessModes
+from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emission.constants import emit_order
 from moedsl.backends.cuda.emission.writer import Writer
 from moedsl.backends.cuda.emit import generate, prelude_text
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from moedsl.ir.tile import TileKernel
 
 KERNELS = 40
-"""Schedules drawn; each is walked for several row counts and CTA counts."""
+"""Schedules drawn; each is walked for several row counts and cluster counts."""
 
 MAIN = """
 template <class Order>
@@ -34,8 +35,8 @@ void walk(const int* offs, int rows, int columns, int depth) {
     plan.build(offs, rows, columns);
     int counter[2] = {0, 0};
     std::printf("items %d\\n", plan.items);
-    for (int cta = 0; cta < moe::the_count; ++cta) {
-        moe::the_cta = cta;
+    for (int first = 0; first < moe::the_count; first += Order::kCluster) {
+        moe::the_cta = first;
         plan.build(offs, rows, columns);
         moe::Walk<Order> walk(plan, counter);
         for (;;) {
@@ -44,8 +45,13 @@ void walk(const int* offs, int rows, int columns, int depth) {
             const int whole = Order::kRowGrouped ? depth : tile.count;
             const moe::DepthRange range =
                 moe::depth_range<Order::kStageDepth, Order::kSplits>(whole, tile.split);
-            std::printf("%d %d %d %d %d %d %d %d %d %d\\n", cta, tile.expert, tile.row, tile.height,
-                        tile.rows, tile.column, tile.split, tile.number, range.first, range.last);
+            for (int rank = 0; rank < Order::kCluster; ++rank) {
+                const moe::Tile own = moe::tile_of_rank<Order>(tile, rank);
+                if (own.column >= columns) continue;
+                std::printf("%d %d %d %d %d %d %d %d %d %d\\n", first + rank, own.expert, own.row,
+                            own.height, own.rows, own.column, own.split, own.number, range.first,
+                            range.last);
+            }
         }
         walk.leave();
     }
@@ -82,9 +88,24 @@ def draw_kernel(rng: random.Random) -> TileKernel:
         fuse_rows=rng.choice([0, 0, 1, 8, 16, rows]),
         split_k=rng.choice([1, 1, 2, 3]),
     )
+    if rng.random() < 0.5:
+        schedule = specialised(schedule, rng.choice([1, 2, 4]))
     n, k = rng.choice([1, 100, 700, 1000]), rng.choice([1, 64, 333])
     kernel = forward(experts, n, k) if grouped else weight_gradient(experts, n, k)
-    return build_tile(kernel, schedule, TARGETS["sm_80"])
+    return build_tile(kernel, schedule, TARGETS["sm_90a"])
+
+
+def specialised(schedule: Schedule, cluster: int) -> Schedule:
+    """One thread of a cluster walks for all of it."""
+    return replace(
+        schedule,
+        tile=replace(schedule.tile, columns=128),
+        swap_ab=True,
+        consumers=2,
+        producer_registers=40,
+        consumer_registers=232,
+        cluster_columns=cluster,
+    )
 
 
 def draw_rows(rng: random.Random, experts: int) -> list[int]:
@@ -94,15 +115,16 @@ def draw_rows(rng: random.Random, experts: int) -> list[int]:
 
 def order_struct(kernel: TileKernel, number: int) -> str:
     writer = Writer("plan")
-    emit_order(writer, lower_to_gpu(kernel, AccessModes(frozenset())))
+    lowered = lower_to_gpu(kernel, every_vector(kernel.signature))
+    assert lowered.schedule == kernel.schedule
+    emit_order(writer, lowered)
     text = writer.finish().replace("struct Order {", f"struct Order{number} {{", 1)
     text = text.replace(
         "static constexpr int kExperts",
         f"static constexpr int kStageDepth = {kernel.schedule.tile.depth};\n"
         "    static constexpr int kExperts",
     )
-    threads = kernel.schedule.consumers * 128
-    return text.replace(f"kThreads = {threads};", "kThreads = 1;")
+    return text.replace(f"kThreads = {lowered.resources.threads};", "kThreads = 1;")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +153,8 @@ def program(kernels: list[TileKernel], tmp_path_factory: pytest.TempPathFactory)
 def expected(kernel: TileKernel, rows: list[int], ctas: int) -> list[list[tuple[int, ...]]]:
     """For each CTA its tiles, without their numbers."""
     signature, schedule = kernel.signature, kernel.schedule
+    cluster, width = schedule.cluster_columns, schedule.tile.columns
+    workers = ctas // cluster
     n, k = signature.index("n").extent, signature.index("k").extent
     assert n is not None
     assert k is not None
@@ -139,17 +163,17 @@ def expected(kernel: TileKernel, rows: list[int], ctas: int) -> list[list[tuple[
     for number, item in enumerate(items):
         match schedule.persistent:
             case Persistence.STATIC:
-                cta = number % ctas
+                worker = number % workers
             case Persistence.DYNAMIC:
-                cta = number if 0 < number < ctas else 0
+                worker = number if 0 < number < workers else 0
             case Persistence.OFF:
-                cta = number
-        if cta >= ctas:
+                worker = number
+        if worker >= workers:
             continue
         for tile in item.tiles:
             depth = k if signature.row_grouped else rows[tile.expert]
             first, last = depth_range(schedule, depth, tile.split)
-            taken[cta].append(
+            taken[worker * cluster + tile.column // width % cluster].append(
                 (
                     tile.expert,
                     tile.row,
@@ -170,9 +194,10 @@ def test_device_walks_the_plan(kernels: list[TileKernel], program: Path) -> None
     lines = []
     for number, kernel in enumerate(kernels):
         n, k = (kernel.signature.index(name).extent for name in "nk")
-        for ctas in (1, 3, 50):
+        for workers in (1, 3, 50):
+            ctas = workers * kernel.schedule.cluster_columns
             rows = draw_rows(rng, kernel.signature.expert_count)
-            if ctas == 3 and number % 5 == 0:
+            if workers == 3 and number % 5 == 0:
                 rows = [0] * len(rows)
             ends = [sum(rows[: e + 1]) for e in range(len(rows))]
             columns = n if kernel.signature.row_grouped else k
@@ -209,4 +234,4 @@ def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str])
 def most_tiles(kernel: TileKernel, rows: int) -> int:
     """The bound by which semaphores and partial sums are allocated."""
     sizes = {index.name: index.extent or rows for index in kernel.signature.indices}
-    return generate(kernel, AccessModes(frozenset())).grid.most_tiles(sizes)
+    return generate(kernel, every_vector(kernel.signature)).grid.most_tiles(sizes)

@@ -29,7 +29,7 @@ from moedsl.backends.emulator.options import VARIABLE, Arrival, Options, Order, 
 from moedsl.backends.emulator.report import KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, runtime_program
 from moedsl.inputs import Layout, make_inputs
-from moedsl.ir.core import Compute
+from moedsl.ir.core import Compute, DType
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.text import print_kernel
@@ -303,6 +303,8 @@ def _layouts(
         elif len(tensor.dims) > 1:
             padding = -extents[tensor.dims[-1]] % UNIT + chance.choice((0, UNIT))
             layouts[tensor.name] = Layout(padding=padding)
+        elif tensor.dtype is DType.I32:
+            layouts[tensor.name] = Layout(gap=chance.choice((1, 3)))
     return layouts
 
 

@@ -27,6 +27,7 @@ _ORDER = f"{_WAITS}|{_COMMITS}|{_ARRIVALS}|{_FENCES}|{_BARRIERS}"
 SUBSTITUTIONS: tuple[tuple[str, str, str], ...] = (
     ("drop the wait", _CALL.format(_WAITS), ""),
     ("wait for one fewer", r"copy_wait<kStages - 2>", "copy_wait<kStages - 1>"),
+    ("wait for one fewer", r"copy_wait<(\w+)>", r"copy_wait<\1 + 1>"),
     ("wait for one fewer", r"((?:group|bulk)_wait(?:_read)?)<0>", r"\1<1>"),
     ("wait for one fewer", r"((?:group|bulk)_wait(?:_read)?)<1>", r"\1<2>"),
     ("drop the commit", _CALL.format(_COMMITS), ""),

@@ -36,7 +36,7 @@ from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.conformance.model import launch_of
-from tests.cuda.kernels import forward, weight_gradient
+from tests.cuda.kernels import STORED, SWAPPED, TURNS, forward, weight_gradient
 from tests.emulator.harness import poison_maps
 from tests.emulator.mutants import Mutant, choose, mutants_of
 from tests.hopper.kernels import Sizes, expected, gemm_case
@@ -175,6 +175,24 @@ SUBJECTS: dict[str, Subject] = {
         forward(150, 24, 40),
         replace(BASE, tails=(16,)),
         (tuple((7 * e + 1) % 4 for e in range(150)), (40, *[0] * 139, *range(10))),
+    ),
+    "turns": Generated(
+        forward(4, 264, 136),
+        replace(STORED, stages=4, persistent=Persistence.DYNAMIC),
+        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        "sm_90a",
+    ),
+    "shared": Generated(
+        forward(6, 72, 264),
+        replace(SWAPPED, tails=(40,), split_k=2, fuse_rows=16, order=ExpertOrder.INTERLEAVED),
+        ((70, 0, 1, 90, 3, 7), (5, 3, 16, 0, 17, 2)),
+        "sm_90a",
+    ),
+    "gathered": Generated(
+        forward(4, 136, 264, gather=True),
+        replace(TURNS, stages=4, balanced=True, consumer_registers=208),
+        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        "sm_90a",
     ),
     "hopper": Written("gemm", Sizes(300, 136, 328)),
     "hopper cluster": Written("gemm_cluster", Sizes(300, 264, 392)),

@@ -15,7 +15,7 @@ from tests.emulator.campaign import PART, draw_programs, run_part
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import AccessModes
 
-SEED = 0
+SEED = 2
 
 
 @pytest.mark.parametrize("number", range(2000 // PART))
@@ -57,7 +57,7 @@ class _Hasty(EmulatorExecutable):
 
 def test_finding_says_what_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign, "EmulatorExecutable", _Hasty)
-    first, again = (run_part(SEED, 0, launches=4, each=2) for _ in range(2))
+    first, again = (run_part(0, 0, launches=4, each=2) for _ in range(2))
     assert first.findings
     assert "part 0 of seed 0, kernel " in first.findings[0]
     assert "copy_wait" in first.findings[0] or "shared" in first.findings[0]

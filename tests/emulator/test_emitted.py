@@ -13,7 +13,6 @@ from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType, Index, IndexKind
 from moedsl.ir.schedule import (
     Along,
-    Cooperation,
     EpilogueStore,
     Eviction,
     ExpertOrder,
@@ -27,7 +26,16 @@ from moedsl.lower.check_schedule import check_schedule
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
-from tests.cuda.kernels import forward, gate_up, weight_gradient
+from tests.cuda.kernels import (
+    SHARED,
+    STORED,
+    SWAPPED,
+    THREE,
+    TURNS,
+    forward,
+    gate_up,
+    weight_gradient,
+)
 from tests.emulator.harness import poison_maps
 
 if TYPE_CHECKING:
@@ -82,13 +90,6 @@ def open_depth(kernel: MoeKernel) -> MoeKernel:
     return replace(kernel, signature=replace(kernel.signature, indices=indices))
 
 
-SHARED = replace(BASE, consumers=2, producer_registers=40, consumer_registers=232)
-"""Specialised warps: two consumers share a tile."""
-SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
-TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
-STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
-THREE = replace(TURNS, consumers=3, producer_registers=32, consumer_registers=160)
-
 SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
     "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
@@ -118,13 +119,16 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "gate and up in turns": (gate_up(experts=4, n=72, k=72), replace(TURNS, stages=2)),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
-        replace(TURNS, tile=TileShape(64, 64, 128)),
+        replace(TURNS, tile=TileShape(64, 64, 128), consumer_registers=208),
     ),
     # What is in flight must land before another tile is waited for.
-    "gathered from little depth": (forward(4, 520, 64, gather=True), replace(TURNS, stages=5)),
+    "gathered from little depth": (
+        forward(4, 520, 64, gather=True),
+        replace(TURNS, stages=5, consumer_registers=208),
+    ),
     "shared, gathered from little depth": (
         forward(4, 264, 64, gather=True),
-        replace(SWAPPED, stages=5),
+        replace(SWAPPED, stages=5, consumer_registers=208),
     ),
     # A consumer's share of the rows, or columns, is no multiple of what it stages.
     "consumers of 40 rows": (
@@ -167,7 +171,10 @@ CASES |= SPECIALISED
 def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
-    padding = {t.name: Layout(padding=8) for t in kernel.signature.tensors}
+    padding = {
+        t.name: Layout(gap=2) if t.dtype is DType.I32 else Layout(padding=8)
+        for t in kernel.signature.tensors
+    }
     sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
     given = make_inputs(kernel, ROWS, sizes, mode, 1, padding, spare_rows=3)
     poison_maps(given)

@@ -37,11 +37,20 @@ HOPPER = (
     "all for one",
     "moved",
 )
+ROLES = {
+    "turns": ("drop the wait", "drop the arrival", "one arrival fewer", "phase not advanced"),
+    "shared": ("wait for one fewer", "drop the barrier", "wrong numbered barrier"),
+    "gathered": ("drop the wait", "wait for one fewer", "drop the fence", "swizzle bit"),
+}
 
 
 @pytest.mark.parametrize(
     ("name", "operator"),
-    [*(("tails", operator) for operator in PORTABLE), *(("hopper", each) for each in HOPPER)],
+    [
+        *(("tails", operator) for operator in PORTABLE),
+        *(("hopper", operator) for operator in HOPPER),
+        *((name, operator) for name, operators in ROLES.items() for operator in operators),
+    ],
 )
 def test_mutant_is_killed(name: str, operator: str) -> None:
     verdicts: list[str] = []

@@ -63,7 +63,7 @@ KERNELS = {
 TALL_TAILS = "176,160,144,128,112,96,80,64,48,32,16"
 MANY_ROWS = (
     f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
-    " pingpong 24/240 cluster=2 tma balanced"
+    " pingpong 40/232 cluster=2 tma balanced"
 )
 SMALL_ROWS = (
     "128x128x64 stages=6 consumers=2 tails=112,96,80,64,48,32,16 swap"
@@ -210,7 +210,7 @@ SPECIALISED_DEMAND = {
     ("forward", None): (224, 192, 229824, 1),
     ("forward", 1): (64, 32, 188912, 1),
     ("narrow", None): (224, 192, 229776, 1),
-    ("gate and up", None): (224, 192, 229824, 1),
+    ("gate and up", None): (208, 176, 219584, 1),
     ("gradient", None): (224, 192, 213392, 1),
 }
 """The same, of a consumer's thread, where warps are specialised."""

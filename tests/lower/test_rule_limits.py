@@ -72,7 +72,7 @@ def test_every_word_of_a_finding() -> None:
 PINGPONG = {"cooperation": Cooperation.PINGPONG}
 SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {}),
-    (GATHERED, {}),
+    (GATHERED, {"consumer_registers": 216}),
     (INNER_COLUMNS, {}),
     (GRADIENT, {}),
     (UP, PINGPONG),

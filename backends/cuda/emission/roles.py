@@ -49,10 +49,9 @@ def emit_scheduler(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines(
             f"moe::Walk<Order> walk(plan, {counter});",
             "moe::Ring<kRingSlots> tiles;",
-            "bool open = true;",
             "MOE_ROLL",
         )
-        with writer.block("while (open)"):
+        with writer.block("for (bool open = true; open;)"):
             writer.lines(
                 "tiles.wait_empty(kTileEmpty);",
                 "const moe::Tile tile = walk.next();",
@@ -109,7 +108,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     assert dim is not None
     via = access.coordinates[dim].via
     assert via is not None
-    start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    first = "(tile.start + tile.row)" if signature.row_grouped else "tile.row"
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     units = f"{stride(access.tensor, dim)} / {VECTOR_BYTES // element_bytes(signature.compute)}"
@@ -117,7 +116,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     multiple = known is not None and known % block_depth(signature.compute) == 0
     whole = str(multiple).lower()
     writer.lines(
-        f"rows.open({pointer(via)} + {start} * {stride(via, 0)}, {stride(via, 0)}, {units},"
+        f"rows.open({pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)}, {units},"
         " tile.rows);",
         "int depth = range.first;",
         "MOE_ROLL",
