@@ -53,15 +53,21 @@ class CudaExecutable:
         Needs no GPU. Raises UnavailableError without NVRTC.
         """
         modes = modes or every_vector(self.kernel.signature)
+        slow: list[Diagnostic] = []
         with self._lock:
             if modes not in self._variants:
                 generated = generate(self.kernel, modes)
                 binary = compile_cubin(generated.source, generated.entry, self.kernel.target)
-                self._warn_of_notes(binary)
                 self._variants[modes] = Variant(modes, generated, binary)
-            return self._variants[modes]
+                slow = self._slow(binary)
+            variant = self._variants[modes]
+        for finding in slow:
+            warnings.warn(f"{finding}; {finding.help}", PerformanceWarning, stacklevel=3)
+        return variant
 
-    def _warn_of_notes(self, binary: Binary) -> None:
+    def _slow(self, binary: Binary) -> list[Diagnostic]:
+        """What ptxas says of a kernel that makes it slow."""
+        found: list[Diagnostic] = []
         notes, help = binary.notes, "use a smaller tile or more consumers"
         name = f"'{self.kernel.signature.name}' on {self.kernel.target}"
         if notes.spills:
@@ -69,13 +75,14 @@ class CudaExecutable:
                 f"{name} spills registers: {notes.spill_stores} bytes are written to local memory, "
                 f"{notes.spill_loads} read"
             )
-            self._warn_slow(Diagnostic(SPILLED, message, severity=Severity.WARNING, help=help))
+            found.append(Diagnostic(SPILLED, message, severity=Severity.WARNING, help=help))
         if notes.serialized:
             message = f"{name} multiplies one product after another: {notes.serialized[0]}"
-            self._warn_slow(Diagnostic(SERIALIZED, message, severity=Severity.WARNING, help=help))
+            found.append(Diagnostic(SERIALIZED, message, severity=Severity.WARNING, help=help))
+        return found
 
-    def _warn_slow(self, finding: Diagnostic) -> None:
-        warnings.warn(f"{finding}; {finding.help}", PerformanceWarning, stacklevel=4)
+    def _modes(self, call: Call) -> AccessModes:
+        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule.require)
 
     def prepare(self, call: Call) -> None:
         """Compile, load and allocate for calls like this one."""
@@ -94,7 +101,7 @@ class CudaExecutable:
         """
         assert call.offs.device is not None
         device, stream = gpu(call.offs.device), call.stream or 0
-        modes = access_modes(self.kernel.signature, call.arrays)
+        modes = self._modes(call)
         self._warn(modes, call)
         with current(device):
             capturing = is_capturing(stream)
@@ -132,11 +139,18 @@ class CudaExecutable:
 
     def _warn(self, modes: AccessModes, call: Call) -> None:
         vector = every_vector(self.kernel.signature).vector
+        slow = "is accessed one element at a time, which is slow"
+        if self.kernel.schedule.specialised:
+            slow = "cannot be taken by the copy engine, and the kernel is slower without"
         for name in sorted(vector - modes.vector - self._warned):
             self._warned.add(name)
+            why = vector_obstacle(
+                call.arrays[name],
+                self.kernel.signature.tensor(name).dims,
+                (self.kernel.signature.ragged,),
+            )
             warnings.warn(
-                f"'{name}' is accessed one element at a time, which is slow: "
-                f"{vector_obstacle(call.arrays[name])}; allocate it with padded rows, or copy it",
+                f"'{name}' {slow}: {why}; allocate it with padded rows, or copy it",
                 PerformanceWarning,
                 stacklevel=2,
             )

@@ -24,6 +24,7 @@ from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_cu
 from moedsl.backends.cuda.streams import LEGACY_STREAM, PER_THREAD_STREAM
 from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
 from moedsl.backends.cuda.workspace import Workspaces
+from moedsl.source.diagnostic import UnavailableError
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ def make_resident(generated: GeneratedKernel, binary: Binary, device: Gpu) -> Re
         )
         blocks = resident_blocks(generated, kernel, device)
     if blocks == 0:
-        raise RuntimeError(
+        raise UnavailableError(
             f"{generated.entry} with {generated.threads} threads and {generated.shared_bytes} "
             f"bytes of shared memory in clusters of {generated.cluster} does not fit on "
-            f"{device.name}"
+            f"{device.name}",
+            help="use a smaller tile, fewer stages or no cluster",
         )
     return Resident(device, kernel, generated, blocks, Workspaces(device), Lock())
 

@@ -34,7 +34,7 @@ _MOST_STEP = 8
 _UNIT = 16
 """Bytes that addresses, strides and rows of a box are multiples of."""
 
-_CLIP_STRIDE = 2**34
+CLIP_STRIDE = 2**34
 """Bytes; times CLIP_EXTENT they are 2^64, which addresses do not see."""
 _UNCLIPPED_EXTENT = 0x7FFF0000
 """More than any coordinate of the dimensions that only move a clipped tensor's address."""
@@ -160,7 +160,7 @@ def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:
         step = strides[source.clip]
         shape[source.clip] = CLIP_EXTENT
         shape = [_UNCLIPPED_EXTENT, _UNCLIPPED_EXTENT, *shape]
-        strides = [_CLIP_STRIDE - step, step, *strides]
+        strides = [CLIP_STRIDE - step, step, *strides]
         box = (1, 1, *box)
     description = TensorMap(
         view.dtype,

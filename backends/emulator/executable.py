@@ -64,17 +64,20 @@ class EmulatorExecutable:
             self._variants[modes] = Variant(generated, unit)
         return self._variants[modes]
 
+    def _modes(self, call: Call) -> AccessModes:
+        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule.require)
+
     def prepare(self, call: Call) -> None:
         """Compile for calls like this one."""
         runtime_program()
-        kernel_library(self.variant(access_modes(self.kernel.signature, call.arrays)).unit.host)
+        kernel_library(self.variant(self._modes(call)).unit.host)
 
     def launch(self, call: Call) -> None:
         """Run; the arrays hold the results when this returns.
 
         Raises KernelFaultError for what the emulator finds; the arrays are then as before.
         """
-        variant = self.variant(access_modes(self.kernel.signature, call.arrays))
+        variant = self.variant(self._modes(call))
         generated = variant.generated
         options = self.options or current_options(repr(call.sizes).encode() + _memory(call.offs))
         cluster = generated.cluster

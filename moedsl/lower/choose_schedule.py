@@ -141,6 +141,8 @@ def _choose_specialised(
         if "tails" not in given:
             tails = tuple(h for h in schedule.tails if h < schedule.tile.rows)
             schedule = replace(schedule, tails=tails)
+            whole = schedule.tile.rows % schedule.unit == 0
+            schedule = replace(schedule, balanced=schedule.balanced and whole)
         if "split_k" not in given and Requirement.BATCH_INVARIANT not in schedule.require:
             schedule = replace(schedule, split_k=_split(kernel, schedule, rows))
         first = first or schedule

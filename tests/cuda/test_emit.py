@@ -20,9 +20,20 @@ from moedsl.backends.cuda.nvrtc import EmissionError, compile_cubin
 from moedsl.ir.core import Compute, DType, Index, Role, Tensor, Value
 from moedsl.ir.elementwise import Apply, Function, Store
 from moedsl.ir.moe import Contract, MoeKernel
-from moedsl.ir.schedule import Cooperation, Eviction, ExpertOrder, Persistence, Schedule, TileShape
+from moedsl.ir.schedule import (
+    Cooperation,
+    EpilogueStore,
+    Eviction,
+    ExpertOrder,
+    Persistence,
+    Requirement,
+    Schedule,
+    TileShape,
+)
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.front import check_program
 from moedsl.lower.propose_specialised import registers_for
 from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.source.span import Source, Span
@@ -93,7 +104,7 @@ SPECIALISED = {
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
     "gathered to scattered": (
         forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
-        replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,)),
+        replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,), consumer_registers=216),
     ),
     "gate and up in turns": (gate_up(), replace(TURNS, tile=TileShape(128, 64, 64), tails=())),
 }
@@ -129,6 +140,32 @@ def test_arrays_off_the_grid_take_the_portable_path(form: str) -> None:
     assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
 
 
+@pytest.mark.parametrize("form", SPECIALISED)
+def test_outputs_off_the_grid_are_stored_by_threads(form: str) -> None:
+    kernel, schedule = SPECIALISED[form]
+    outputs = {tensor.name for tensor in kernel.signature.outputs}
+    modes = AccessModes(vector(kernel).vector - outputs)
+    found = lower_to_gpu(lowered(kernel, schedule), modes)
+    assert found.schedule == replace(schedule, epilogue_store=EpilogueStore.STAGED)
+    assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        replace(STORED, persistent=Persistence.OFF),
+        replace(STORED, order=ExpertOrder.LONGEST),
+        replace(STORED, fuse_rows=16, split_k=2),
+        replace(STORED, require=(Requirement.BATCH_INVARIANT,)),
+    ],
+)
+def test_the_portable_path_keeps_what_is_said_of_the_work(said: Schedule) -> None:
+    found = lower_to_gpu(lowered(forward(k=640), said), AccessModes(frozenset())).schedule
+    assert not found.specialised
+    for field in ("persistent", "order", "raster", "fuse_rows", "split_k", "require"):
+        assert getattr(found, field) == getattr(said, field), field
+
+
 def test_rows_come_through_a_map_in_all_sums_or_in_none() -> None:
     mapped, plain = forward(gather=True), forward()
     kernel = replace(
@@ -144,6 +181,28 @@ def test_rows_come_through_a_map_in_all_sums_or_in_none() -> None:
     )
     assert kernel_obstacle(mapped) == kernel_obstacle(plain) == ""
     assert kernel_obstacle(kernel) == "x is read through a map, and x2 is not"
+
+
+@pytest.mark.parametrize("name", ["rows0", "columns0_0", "plan", "tile", "store_map"])
+def test_an_output_may_be_called_like_what_is_emitted(name: str) -> None:
+    text = f"""kernel up {{
+    index e = 8
+    index m = ragged(e)
+    index n = 512
+    index k = 256
+    input x : bf16[m, k]
+    input w : bf16[e, n, k]
+    output {name} : bf16[m, n]
+    {name}[m, n] = sum[k] x[m, k] * w[e, n, k]
+}}
+"""
+    program = check_program(Source("up.moe", text))
+    assert program.diagnostics == ()
+    (kernel,) = program.kernels
+    schedule = choose_schedule(kernel, TARGETS["sm_90a"])
+    assert schedule.epilogue_store is EpilogueStore.TMA
+    unit = generate(lowered(kernel, schedule), vector(kernel))
+    compile_cubin(unit.source, unit.entry, "sm_90a")
 
 
 def test_emission_is_deterministic() -> None:

@@ -30,7 +30,7 @@ from moedsl.backends.cuda.nvrtc import Binary
 from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle, map_of
 from moedsl.ir.core import Compute, DType, Index, IndexKind, Role, Tensor
 from moedsl.ir.moe import Signature
-from moedsl.ir.schedule import Schedule
+from moedsl.ir.schedule import Requirement, Schedule
 from moedsl.lower.build_tile import build_tile
 from moedsl.target import TARGETS
 from moedsl.work import ceil_div, plan_depth, plan_rows
@@ -79,14 +79,22 @@ def test_obstacles_to_vectors_are_named() -> None:
     assert "address" in str(vector_obstacle(view((5, 16), pointer=(1 << 20) + 2)))
     assert "multiples of 8" in str(vector_obstacle(view((5, 17))))
     assert vector_obstacle(view((5, 16), (24, 1))) is None
-    assert vector_obstacle(view((5, 16), (0, 1))) is None
     assert vector_obstacle(view((1, 16), (17, 1))) is None
     assert vector_obstacle(view((5, 1), (8, 3))) is None
 
 
+def test_batch_invariance_asks_for_the_same_of_one_row_as_of_many() -> None:
+    arrays = {"x": view((1, 16), (17, 1)), "w": view((2, 8, 16)), "s": view((1,))}
+    arrays["y"] = view((1, 8))
+    assert access_modes(SIGNATURE, arrays) == every_vector(SIGNATURE)
+    modes = access_modes(SIGNATURE, arrays, (Requirement.BATCH_INVARIANT,))
+    assert modes["x"] is AccessMode.ELEMENT
+    assert modes["y"] is AccessMode.VECTOR
+
+
 def test_vectors_are_what_tensor_maps_take() -> None:
-    assert "from 0 to below" in str(vector_obstacle(view((5, 16), (-16, 1))))
-    assert "from 0 to below" in str(vector_obstacle(view((5, 16), (2**33, 1))))
+    for stride in (-16, 0, 2**33):
+        assert "positive and below" in str(vector_obstacle(view((5, 16), (stride, 1))))
     assert "2^30" in str(vector_obstacle(view((2**30 + 1, 16))))
     assert vector_obstacle(view((1, 16), (-16, 1))) is None
     largest = view((2, 2**30, 16), (2**33 - 8, 2**33 - 8, 1))

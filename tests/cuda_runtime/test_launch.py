@@ -223,7 +223,7 @@ def test_as_many_clusters_as_fit(fake: FakeDriver, monkeypatch: pytest.MonkeyPat
     for fake.clusters, blocks in ((7, 14), (15, 20)):
         assert make_resident(CLUSTERS, binary, DEVICE).blocks == blocks
     fake.clusters = 0
-    with pytest.raises(RuntimeError, match="clusters of 2 does not fit"):
+    with pytest.raises(UnavailableError, match="clusters of 2 does not fit"):
         make_resident(CLUSTERS, binary, DEVICE)
 
 

@@ -50,7 +50,7 @@ def tensor_stores(kernel: GpuKernel) -> tuple[Store, ...]:
 
 def store_map_name(store: Store) -> str:
     """The struct's field for the map of an output."""
-    return f"{identifier(store.access.tensor)}_map"
+    return f"{identifier(store.access.tensor)}_store_map"
 
 
 def store_clip(kernel: GpuKernel, store: Store) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.access import VECTOR_BYTES
 from moedsl.backends.cuda.emission.arguments import build_plan, extent, pointer, stride
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
@@ -16,7 +15,6 @@ from moedsl.backends.cuda.emission.maps import (
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Cooperation, Eviction, Persistence
-from moedsl.lower.resources import element_bytes
 from moedsl.lower.resources.specialised import (
     BLOCK_BYTES,
     block_bytes,
@@ -80,6 +78,9 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
                 for number, fill in enumerate(role.body):
                     assert isinstance(fill, Fill)
                     _emit_fill(writer, kernel, fill, number)
+            if gathers(role):
+                writer.line("// Nothing is under way when a thread ends.")
+                writer.lines("moe::copy_commit();", "moe::copy_wait<0>();")
         writer.line()
 
 
@@ -111,13 +112,11 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     first = "(tile.start + tile.row)" if signature.row_grouped else "tile.row"
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
-    units = f"{stride(access.tensor, dim)} / {VECTOR_BYTES // element_bytes(signature.compute)}"
     known = signature.index(fill.over).extent
     multiple = known is not None and known % block_depth(signature.compute) == 0
     whole = str(multiple).lower()
     writer.lines(
-        f"rows.open({pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)}, {units},"
-        " tile.rows);",
+        f"rows.open({pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)}, tile.rows);",
         "int depth = range.first;",
         "MOE_ROLL",
     )
@@ -131,7 +130,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
             with writer.from_source(kernel.source, copy.span):
                 writer.line(
                     f"rows.copy<{whole}>({place} + block * ({row_block_bytes(buffer)}), {source}, "
-                    "tile.height, range.last - depth);"
+                    f"{stride(access.tensor, dim)}, tile.height, range.last - depth);"
                 )
             writer.line("depth += kBlockDepth;")
         writer.lines(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.lower.assign_roles import assign_roles
 from moedsl.backends.cuda.lower.choose_copies import choose_copies
-from moedsl.backends.cuda.lower.fall_back import can_specialise, fall_back
+from moedsl.backends.cuda.lower.fall_back import can_feed, can_store, fall_back, store_staged
 from moedsl.backends.cuda.lower.open_pipelines import open_pipelines
 from moedsl.backends.cuda.lower.place_buffers import place_buffers
 from moedsl.lower.pipeline import Pass
@@ -53,9 +53,12 @@ PASSES = (
 def lower_to_gpu(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     """``kernel`` as one CTA executes it. The schedule is legal on the kernel's target.
 
-    Where specialised warps cannot work on arrays with ``access``, the portable path does.
+    Where the copy engine cannot store outputs with ``access``, threads do; where producers cannot
+    bring in operands, the portable path computes the kernel.
     """
     lowered = choose_copies(open_pipelines(kernel, access))
-    if not can_specialise(lowered):
+    if kernel.schedule.specialised and not can_feed(lowered):
         return lower_to_gpu(fall_back(kernel), access)
+    if not can_store(kernel, access):
+        return lower_to_gpu(store_staged(kernel) or fall_back(kernel), access)
     return assign_roles(place_buffers(lowered))

@@ -1,4 +1,4 @@
-"""Give a specialised schedule up where arrays lie in a way that the copy engine cannot take."""
+"""Give up what arrays do not allow: the copy engine's stores, or specialised warps altogether."""
 
 from __future__ import annotations
 
@@ -6,46 +6,73 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.gpu import Copy, CopyWay
-from moedsl.ir.schedule import Cooperation, EpilogueStore, Schedule, TileShape
-from moedsl.ir.tile import Multiply
+from moedsl.ir.moe import Contract, MoeKernel
+from moedsl.ir.schedule import EpilogueStore, ScheduleRequest
+from moedsl.ir.tile import Multiply, TileKernel
+from moedsl.lower.build_tile import build_tile
+from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.resources import resources
+from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
+    from moedsl.backends.cuda.abi import AccessModes
     from moedsl.backends.cuda.gpu import GpuKernel
-    from moedsl.ir.tile import TileKernel
-
-_ROWS, _DEPTH = 64, 64
-_COLUMNS = 128
 
 
-def can_specialise(kernel: GpuKernel) -> bool:
-    """Whether the producers can bring in every operand, and the copy engine store the outputs.
-
-    ``kernel`` has its copies chosen. A schedule without specialised warps needs nothing of it.
-    """
-    schedule = kernel.schedule
-    if not schedule.specialised:
-        return True
+def can_feed(kernel: GpuKernel) -> bool:
+    """Whether producers can bring in every operand; ``kernel`` has its copies chosen."""
     copies = [step for p in kernel.pipelines for step in p.body if isinstance(step, Copy)]
+    return all(copy.way in (CopyWay.TENSOR, CopyWay.MAPPED) for copy in copies)
+
+
+def can_store(kernel: TileKernel, access: AccessModes) -> bool:
+    """Whether the schedule's way to store works for outputs with ``access``."""
     outputs = {tensor.name for tensor in kernel.signature.outputs}
-    stored = schedule.epilogue_store is EpilogueStore.STAGED or outputs <= set(kernel.vector)
-    return stored and all(copy.way in (CopyWay.TENSOR, CopyWay.MAPPED) for copy in copies)
+    return kernel.schedule.epilogue_store is EpilogueStore.STAGED or outputs <= access.vector
+
+
+def store_staged(kernel: TileKernel) -> TileKernel | None:
+    """``kernel`` with outputs that threads store, if that has room."""
+    staged = replace(kernel, schedule=replace(kernel.schedule, epilogue_store=EpilogueStore.STAGED))
+    target = TARGETS[kernel.target]
+    fits = resources(staged, target).shared.bytes <= target.shared_per_block
+    return staged if fits else None
 
 
 def fall_back(kernel: TileKernel) -> TileKernel:
-    """``kernel`` with a schedule of the portable path that every 2-byte kernel has room for."""
-    schedule = kernel.schedule
-    sums = sum(len(op.results) for op in kernel.body if isinstance(op, Multiply))
-    portable = Schedule(
-        tile=TileShape(_ROWS, max(32, _COLUMNS >> (sums - 1).bit_length()), _DEPTH),
-        tails=(32, 16),
-        stages=3,
-        consumers=1,
-        cooperation=Cooperation.COOPERATIVE,
-        persistent=schedule.persistent,
-        order=schedule.order,
-        raster=schedule.raster,
-        fuse_rows=min(schedule.fuse_rows, _ROWS),
-        split_k=schedule.split_k,
-        require=schedule.require,
-    )
-    return replace(kernel, schedule=portable)
+    """``kernel`` on the portable path: what the schedule says of the order of work and of splits
+    holds, the rest is chosen anew.
+    """
+    schedule, target = kernel.schedule, TARGETS[kernel.target]
+    given = {
+        "producer_registers": 0,
+        "consumer_registers": 0,
+        "persistent": schedule.persistent,
+        "order": schedule.order,
+        "raster.along": schedule.raster.along,
+        "raster.group": schedule.raster.group,
+        "raster.serpentine": schedule.raster.serpentine,
+        "fuse_rows": schedule.fuse_rows,
+        "split_k": schedule.split_k,
+        "require": schedule.require,
+    }
+    meaning = _meaning(kernel)
+    request = ScheduleRequest("portable", kernel.signature.name, given=given)
+    return build_tile(meaning, choose_schedule(meaning, target, request), target)
+
+
+def _meaning(kernel: TileKernel) -> MoeKernel:
+    """What ``kernel`` computes, its multiplications apart."""
+    body = [
+        part
+        for op in kernel.body
+        for part in (
+            [
+                Contract(result, op.over, op.rows, columns, op.span)
+                for result, columns in zip(op.results, op.columns, strict=True)
+            ]
+            if isinstance(op, Multiply)
+            else [op]
+        )
+    ]
+    return MoeKernel(kernel.signature, tuple(body), kernel.source)

@@ -74,6 +74,7 @@ template <class Order, int kSlots>
 MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u32 full) {
     const u32 place = tiles + ring.slot * int(sizeof(Tile));
     if constexpr (Order::kCluster > 1) {
+        static_assert(sizeof(Tile) == 3 * sizeof(Words), "a field would be lost");
         Words part[sizeof(Tile) / sizeof(Words)];
         part[0] = {{u32(tile.expert), u32(tile.start), u32(tile.count), u32(tile.row)}};
         part[1] = {{u32(tile.rows), u32(tile.height), u32(tile.column), u32(tile.split)}};

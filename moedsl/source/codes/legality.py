@@ -89,7 +89,7 @@ Tensor cores multiply in fixed shapes: 16 rows by 8 columns, or with `swap_ab` 8
 columns. Specialised consumers multiply 64 rows by 8 columns, or with `swap_ab` 8 rows by 64
 columns. Kernels that compute in f32 go in steps of 8 by 8. Tiles and tails are whole multiples.
 
-    tile m=72 n=128 k=64
+    tile m=100 n=128 k=64
 
 Use a multiple of what the note says, or `swap_ab` for low tiles.
 
