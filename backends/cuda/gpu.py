@@ -55,6 +55,7 @@ class RoleName(StrEnum):
 class Buffer:
     """One operand's part of a stage: ``positions`` × ``depth`` elements at byte ``offset``.
 
+    With specialised warps ``offset`` counts within one block of depth; a stage has several.
     Lines are positions if ``depth_inner``, else steps of depth; 16-byte chunks of a line are
     swizzled over the banks.
     """

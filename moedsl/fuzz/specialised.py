@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction, Schedule, TileShape
 from moedsl.lower.resources import depth_inner, element_bytes
@@ -21,6 +20,7 @@ from moedsl.lower.resources.specialised import (
     kernel_obstacle,
     producer_groups,
     share_groups,
+    store_obstacle,
 )
 from moedsl.lower.rules.demand import STAGES
 from moedsl.work import ceil_div
@@ -81,7 +81,7 @@ def specialised_shapes(
     groups = producer_groups(op.lhs for op in contracts), consumers
     producer, consumer = draw(st.sampled_from(REGISTERS[groups]))
     store = EpilogueStore.STAGED
-    if swap and _engine_stores(kernel) and draw(st.booleans()):
+    if swap and not store_obstacle(kernel) and draw(st.booleans()):
         store = EpilogueStore.TMA
     return Schedule(
         tile=TileShape(rows, columns, depth),
@@ -115,12 +115,3 @@ def _shapes(
         for columns in range(TALL if swap else FLAT_STEP, largest + 1, TALL if swap else FLAT_STEP)
     }
     return {columns: heights for columns, heights in shapes.items() if heights}
-
-
-def _engine_stores(kernel: MoeKernel) -> bool:
-    columns = kernel.signature.columns
-    return all(
-        not op.accumulate and not gathered(op.access) and op.access.coordinates[-1].index == columns
-        for op in kernel.body
-        if isinstance(op, Store)
-    )

@@ -1,4 +1,4 @@
-"""Schedules for specialised warps that are worth trying, the fastest found on Hopper first.
+"""Schedules for specialised warps that are worth trying, the fastest found on an H100 first.
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
 rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moedsl.ir.core import IndexKind
-from moedsl.ir.elementwise import Apply, Load, Store
+from moedsl.ir.elementwise import Apply, Load
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import (
     Along,
@@ -32,6 +32,7 @@ from moedsl.lower.resources.specialised import (
     kernel_obstacle,
     most_flat,
     starting_registers,
+    store_obstacle,
 )
 from moedsl.lower.rules.demand import REGISTERS, STAGES
 from moedsl.target import TARGETS
@@ -188,16 +189,9 @@ def _engine_stores(kernel: MoeKernel) -> bool:
     """Whether the copy engine can store every output, and loads of whole matrices do not stand in
     its way: they are read element by element where outputs leave registers directly.
     """
-    signature = kernel.signature
-    for op in kernel.body:
-        if isinstance(op, Store) and (
-            op.accumulate
-            or gathered(op.access)
-            or op.access.coordinates[-1].index != signature.columns
-            or not _vectors(kernel, signature.tensor(op.access.tensor))
-        ):
-            return False
-    return not any(_whole_matrix(kernel, op) for op in kernel.body)
+    if store_obstacle(kernel) or any(_whole_matrix(kernel, op) for op in kernel.body):
+        return False
+    return all(_vectors(kernel, tensor) for tensor in kernel.signature.outputs)
 
 
 def _whole_matrix(kernel: MoeKernel, op: object) -> bool:

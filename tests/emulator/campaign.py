@@ -112,6 +112,8 @@ class Program:
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_columns}": True,
                 f"store {schedule.epilogue_store}": True,
+                f"cache m={schedule.row_eviction}": True,
+                f"cache n={schedule.column_eviction}": True,
             }
         path = "specialised " if schedule.specialised else ""
         yield from (path + word for word, holds in shown.items() if holds)

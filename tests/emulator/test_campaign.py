@@ -40,6 +40,7 @@ def test_the_parts_show_every_feature() -> None:
     }
     specialised = both | {
         *("cooperative", "pingpong", "consumers 1", "consumers 2", "consumers 3"),
+        *(f"cache {side}={word}" for side in "mn" for word in ("normal", "first", "last")),
         *("cluster 1", "cluster 2", "cluster 4", "store staged", "store tma"),
     }
     kinds = {*Compute, "m-grouped", "k-grouped"}

@@ -85,21 +85,12 @@ class _Outputs:
             for number, op in enumerate(body):
                 if isinstance(op, Apply | Constant):
                     with writer.from_source(kernel.source, op.span):
-                        self._emit_value(op, number)
+                        emit_value(writer, self._names, op, number)
             for number, store in enumerate(stores):
                 writer.line(f"stored{number}[i] = {self._names[store.operand.name]};")
         for number, store in enumerate(stores):
             with writer.from_source(kernel.source, store.span):
                 self._emit_store(store, number)
-
-    def _emit_value(self, op: Apply | Constant, number: int) -> None:
-        name = f"{identifier(op.result.name)}_v{number}"
-        self._names[op.result.name] = name
-        if isinstance(op, Constant):
-            self._writer.line(f"const float {name} = {float_literal(op.number)};")
-            return
-        operands = ", ".join(self._names[operand.name] for operand in op.operands)
-        self._writer.line(f"const float {name} = moe::{FUNCTIONS[op.function]}({operands});")
 
     def _emit_load(self, op: Load, number: int) -> None:
         """One value, or a vector along the columns."""
@@ -236,7 +227,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block("for (int chunk = 0; chunk < Sums::kRows / 8; ++chunk)"):
             writer.line("moe::sync_warp();")
             for place, name in enumerate(names):
-                writer.line(f"{name}.stage({_plane('staged', place, 'kPlane')}, chunk);")
+                writer.line(f"{name}.stage({plane('staged', place, 'kPlane')}, chunk);")
             writer.line("moe::sync_warp();")
             with writer.block("for (int v = moe::lane_index(); v < 8 * kPerRow; v += 32)"):
                 writer.lines(
@@ -248,11 +239,11 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 )
                 for place, name in enumerate(names):
                     writer.line(f"float {name}_part[kVector];")
-                    writer.line(f"moe::load_staged({name}_part, {_plane('at', place, 'kPlane')});")
+                    writer.line(f"moe::load_staged({name}_part, {plane('at', place, 'kPlane')});")
                 if split:
                     for place, name in enumerate(names):
                         writer.line(
-                            f"moe::store_vector({_plane('part', place, 'kPlaneFloats')} + row *"
+                            f"moe::store_vector({plane('part', place, 'kPlaneFloats')} + row *"
                             f" Order::kTileColumns + column, kVector, {name}_part);"
                         )
                 else:
@@ -290,7 +281,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel) -> None:
             writer.lines(
                 f"float {name}_all[kVector];",
                 f"moe::sum_parts<kVector, kSplits>({name}_all, "
-                f"{_plane('source', place, 'kPlaneFloats')}, kPartFloats);",
+                f"{plane('source', place, 'kPlaneFloats')}, kPartFloats);",
             )
         sums = ", ".join(f"{name}_all" for name in names)
         writer.line(f"write_outputs(arguments, tile, row, column, {sums});")
@@ -301,12 +292,23 @@ def sum_names(kernel: GpuKernel) -> list[str]:
     return [sum_name(v.name) for pipeline in kernel.pipelines for v in pipeline.results]
 
 
+def emit_value(writer: Writer, names: dict[str, str], op: Apply | Constant, number: int) -> None:
+    """What the ``number``-th operation of the epilogue computes, from and into ``names``."""
+    name = f"{identifier(op.result.name)}_v{number}"
+    if isinstance(op, Constant):
+        writer.line(f"const float {name} = {float_literal(op.number)};")
+    else:
+        operands = ", ".join(names[operand.name] for operand in op.operands)
+        writer.line(f"const float {name} = moe::{FUNCTIONS[op.function]}({operands});")
+    names[op.result.name] = name
+
+
 def outside(kernel: GpuKernel) -> str:
     """Leave out what lies outside the matrix."""
     columns = extent(kernel, kernel.signature.columns)
     return f"if (row >= tile.rows || tile.column + column >= {columns}) continue;"
 
 
-def _plane(base: str, place: int, size: str) -> str:
+def plane(base: str, place: int, size: str) -> str:
     """Where the ``place``-th of several sums lies."""
     return base if place == 0 else f"{base} + {place} * {size}"

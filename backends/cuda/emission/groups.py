@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.consumer import sum_name
-from moedsl.backends.cuda.emission.epilogue import outside, sum_names
+from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
 from moedsl.backends.cuda.emission.roles import TILES, emit_range, gathers
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
 from moedsl.backends.cuda.emission.writer import identifier
@@ -152,7 +152,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
         "float* const part = parts + tile.split * kPartFloats;",
     )
     for place, name in enumerate(names):
-        writer.line(f"moe::store_sums({_plane_of('part', place)}, {name});")
+        writer.line(f"moe::store_sums({plane('part', place, 'kSumFloats')}, {name});")
     writer.lines(
         "const moe::u32 scratch = kScratch + group * 4;",
         "if (!moe::arrive_last_group(arguments.semaphores + share, kSplits, scratch, 1 + group)) {",
@@ -160,11 +160,9 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
         "}",
     )
     for place, name in enumerate(names):
-        writer.line(f"moe::add_parts<kSplits>({name}, {_plane_of('parts', place)}, kPartFloats);")
-
-
-def _plane_of(base: str, place: int) -> str:
-    return base if place == 0 else f"{base} + {place} * kSumFloats"
+        writer.line(
+            f"moe::add_parts<kSplits>({name}, {plane('parts', place, 'kSumFloats')}, kPartFloats);"
+        )
 
 
 def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
@@ -332,7 +330,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             writer.line("moe::named_sync(named, moe::kGroupThreads);")
             for place, name in enumerate(names):
-                writer.line(f"{name}.stage({plane('staged', place)}, part);")
+                writer.line(f"{name}.stage({plane('staged', place, 'kPlane')}, part);")
             writer.lines(
                 "moe::named_sync(named, moe::kGroupThreads);",
                 "MOE_ROLL",
@@ -353,15 +351,10 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 )
                 for place, name in enumerate(names):
                     writer.line(f"float {name}_part[kVector];")
-                    writer.line(f"moe::load_staged({name}_part, {plane('at', place)});")
+                    writer.line(f"moe::load_staged({name}_part, {plane('at', place, 'kPlane')});")
                 parts = ", ".join(f"{name}_part" for name in names)
                 writer.line(f"write_outputs(arguments, tile, row, column, {parts});")
     writer.line()
-
-
-def plane(base: str, place: int) -> str:
-    """Where the part of the ``place``-th of several sums is staged."""
-    return base if place == 0 else f"{base} + {place} * kPlane"
 
 
 def _major(buffer: Buffer) -> Major:

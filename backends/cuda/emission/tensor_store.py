@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import element_type, extent, mapped, pointer, stride
-from moedsl.backends.cuda.emission.epilogue import FUNCTIONS, sum_names
+from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
 from moedsl.backends.cuda.emission.groups import sums_type
 from moedsl.backends.cuda.emission.maps import coordinates, store_clip, store_map_name
-from moedsl.backends.cuda.emission.writer import float_literal, identifier
+from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
+from moedsl.lower.resources.specialised import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.core import Access
+
+_BOX_BYTES = 32 * BLOCK_BYTES
+"""Of 32 rows: as many as a part of the sums has."""
 
 
 class _Elements:
@@ -27,10 +31,9 @@ class _Elements:
     def __init__(self, writer: Writer, kernel: GpuKernel) -> None:
         self._writer, self._kernel = writer, kernel
         self._names: dict[str, str] = {}
-        for pipeline, name in zip(
-            (v for p in kernel.pipelines for v in p.results), sum_names(kernel), strict=True
-        ):
-            self._names[pipeline.name] = f"{name}_four[i]"
+        results = [value for pipeline in kernel.pipelines for value in pipeline.results]
+        for value, name in zip(results, sum_names(kernel), strict=True):
+            self._names[value.name] = f"{name}_four[i]"
 
     def emit_loads(self, rows: bool) -> None:
         """Loads that depend on rows (and perhaps columns), or those that do not."""
@@ -107,18 +110,9 @@ class _Elements:
             for number, op in enumerate(kernel.epilogue.body):
                 if isinstance(op, Apply | Constant):
                     with writer.from_source(kernel.source, op.span):
-                        self._emit_value(op, number)
+                        emit_value(writer, self._names, op, number)
             for number, store in enumerate(stores):
                 writer.line(f"stored{number}[i] = {self._names[store.operand.name]};")
-
-    def _emit_value(self, op: Apply | Constant, number: int) -> None:
-        name = f"{identifier(op.result.name)}_v{number}"
-        self._names[op.result.name] = name
-        if isinstance(op, Constant):
-            self._writer.line(f"const float {name} = {float_literal(op.number)};")
-            return
-        operands = ", ".join(self._names[operand.name] for operand in op.operands)
-        self._writer.line(f"const float {name} = moe::{FUNCTIONS[op.function]}({operands});")
 
 
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
@@ -202,7 +196,7 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
                 for number, type_ in enumerate(types):
                     place = f"staged + {at}" if at else "staged"
                     writer.line(f"moe::stage_rows({place}, j, stored{number}, {type_}{{}});")
-                    at += _stored_bytes(type_)
+                    at += _boxes(type_) * _BOX_BYTES
     writer.line()
 
 
@@ -212,7 +206,7 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: l
     column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
     at = 0
     for store, type_ in zip(stores, types, strict=True):
-        for half in range(2 if type_ == "float" else 1):
+        for half in range(_boxes(type_)):
             position = {
                 signature.experts: "tile.expert",
                 signature.rows: row,
@@ -225,7 +219,7 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: l
                     f"moe::tensor_store(*arguments.{store_map_name(store)}, "
                     f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {place});"
                 )
-            at += 4096
+            at += _BOX_BYTES
 
 
 def _first_row(kernel: GpuKernel) -> str:
@@ -233,5 +227,6 @@ def _first_row(kernel: GpuKernel) -> str:
     return "tile.start + tile.row" if kernel.signature.row_grouped else "tile.row"
 
 
-def _stored_bytes(type_: str) -> int:
-    return 8192 if type_ == "float" else 4096
+def _boxes(type_: str) -> int:
+    """Boxes of 128 bytes that 64 columns of an output take."""
+    return 2 if type_ == "float" else 1

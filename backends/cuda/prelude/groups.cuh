@@ -70,7 +70,8 @@ struct GroupSums {
         return sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i];
     }
 
-    // The four sums of this thread in the `j`-th eight of a part, which is known when compiling.
+    // The four sums of this thread in the `j`-th eight of a part. The part is known when compiling,
+    // `j` is not: all four eights are looked at, since registers cannot be indexed.
     MOE_DEVICE void pick(float (&four)[4], int part, int j) const {
         const int tall = part / kFlatParts, first = part % kFlatParts * 4;
         MOE_UNROLL

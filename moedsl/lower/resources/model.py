@@ -52,7 +52,7 @@ class SharedLayout:
     warp, or to each consumer if warps are specialised. ``ring_slots`` counts the tiles that may be
     in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
     stand two mbarriers for each stage, then two for each slot of the ring, if warps are
-    specialised.
+    specialised, and one for each consumer, for when they take turns.
     """
 
     stage_bytes: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
+from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.ir.tile import Multiply
@@ -141,13 +142,30 @@ def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
     return by_row and access is op.lhs
 
 
+def store_obstacle(kernel: MoeKernel) -> str:
+    """Why the copy engine cannot store an output, or nothing if it can store all of them.
+
+    It stores boxes of rows by columns, and cannot follow a map or add to half a vector.
+    """
+    for op in kernel.body:
+        if isinstance(op, Store):
+            name = op.access.tensor
+            if op.accumulate:
+                return f"{name} is added to"
+            if gathered(op.access):
+                return f"{name} is stored through a map"
+            if op.access.coordinates[-1].index != kernel.signature.columns:
+                return f"the innermost dimension of {name} is not {kernel.signature.columns}"
+    return ""
+
+
 def producer_groups(rows: Iterable[Access]) -> int:
     """Warpgroups that bring operands in: one more where threads copy rows that a map leads to."""
     return 2 if any(map(gathered, rows)) else 1
 
 
 def gathered(access: Access) -> bool:
-    """Whether lines of an operand are found through a map."""
+    """Whether lines of a tensor are found through a map."""
     return any(coordinate.via is not None for coordinate in access.coordinates)
 
 

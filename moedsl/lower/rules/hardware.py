@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction
-from moedsl.lower.resources.specialised import gathered, kernel_obstacle, starting_registers
+from moedsl.lower.resources.specialised import (
+    gathered,
+    kernel_obstacle,
+    starting_registers,
+    store_obstacle,
+)
 from moedsl.lower.rules.case import Finding
 from moedsl.lower.rules.demand import REGISTERS
 
@@ -216,17 +220,9 @@ def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
     if not case.schedule.specialised:
         yield _needs_specialised_path(case, ("epilogue_store",), "epilogue store=tma")
         return
-    reason = "" if case.schedule.swap_ab else "it needs `swap_ab`"
-    columns = case.kernel.signature.columns
-    for op in case.kernel.body:
-        if isinstance(op, Store):
-            name = op.access.tensor
-            if op.accumulate:
-                reason = f"{name} is added to"
-            elif any(c.via is not None for c in op.access.coordinates):
-                reason = f"{name} is stored through a map"
-            elif op.access.coordinates[-1].index != columns:
-                reason = f"the innermost dimension of {name} is not {columns}"
+    reason = store_obstacle(case.kernel)
+    if not reason and not case.schedule.swap_ab:
+        reason = "it needs `swap_ab`"
     if reason:
         yield Finding(
             ("epilogue_store", "swap_ab"),
