@@ -83,7 +83,7 @@ class Generated:
 
     kernel: MoeKernel
     schedule: Schedule
-    rows: tuple[tuple[int, ...], ...] = ((70, 0, 1, 133), (5, 3, 16, 0), (0, 0, 200, 9))
+    rows: tuple[tuple[int, ...], ...] = ((70, 0, 1, 133), (5, 27, 16, 0), (0, 0, 200, 9))
     target: str = "sm_80"
 
     def _executable(self) -> _Executable:
