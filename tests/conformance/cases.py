@@ -1,6 +1,6 @@
 """Whole kernels on a GPU and on the emulator, with the same exact inputs: equal bit for bit.
 
-    python -m tests.conformance.cases --count 2000 --jobs 16
+    python -m tests.conformance.cases --count 2000 --jobs 16 --seconds 500
 
 A case is a kernel under a schedule, called on rows, layouts and sizes, as ``moedsl fuzz`` draws
 them, with data from {-1, 0, 1}. ``--jobs`` processes draw, emulate and compile for the GPU; this
@@ -13,6 +13,7 @@ whatever the number of processes.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -196,41 +197,65 @@ def difference(emulated: Outcome, found: Outcome) -> str:
     return ""
 
 
-def compare(count: int, seed: int, jobs: int, runner: Runner, target: str, compiles: bool) -> int:
-    """Compare ``count`` cases; prints the first that differs. Returns how many were equal."""
+@dataclass
+class Compared:
+    """How many cases were equal, and whether one was not."""
+
+    equal: int = 0
+    differs: bool = False
+
+
+def compare(
+    count: int,
+    seed: int,
+    jobs: int,
+    runner: Runner,
+    target: str,
+    compiles: bool,
+    seconds: float = math.inf,
+) -> Compared:
+    """Compare ``count`` cases, or as many as ``seconds`` suffice for, and print how that goes and
+    the first that differs.
+    """
     sizes = [min(PART, count - first) for first in range(0, count, PART)]
-    began, equal = time.monotonic(), 0
+    began, found = time.monotonic(), Compared()
     # Processes of their own from the start: a fork of one that holds a GPU cannot be trusted.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         columns = (repeat(seed), range(len(sizes)), sizes, repeat(target), repeat(compiles))
         for part in pool.map(emulate, *columns):
             for case, emulated in part:
                 if differs := difference(emulated, outcome(case, runner)):
-                    print(f"case {equal + 1}: {differs}\n{to_token(case)}\n{case}")
-                    pool.shutdown(cancel_futures=True)
-                    return equal
-                equal += 1
-    took = time.monotonic() - began
-    print(f"{equal} cases equal bit for bit on {runner.backend.name} and emulator, {took:.0f} s")
-    return equal
+                    print(f"case {found.equal + 1}: {differs}\n{to_token(case)}\n{case}")
+                    found.differs = True
+                    break
+                found.equal += 1
+            took = time.monotonic() - began
+            print(f"{found.equal} of {count} cases, {took:.0f} s", file=sys.stderr, flush=True)
+            if found.differs or took > seconds:
+                pool.shutdown(cancel_futures=True)
+                break
+    print(f"{found.equal} cases equal bit for bit on {runner.backend.name} and emulator")
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
-    """1 if a case differs."""
+    """1 if a case differs; running out of seconds is no failure."""
     parser = argparse.ArgumentParser("tests.conformance.cases", description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--backend", default="cuda")
     parser.add_argument("--target", help="what cases are drawn for without a GPU", default="sm_80")
     given = parser.parse_args(arguments)
     (runner,), where = choose_runners(given.backend)
-    found = runner.backend.availability().target
-    print(where)
+    device = runner.backend.availability().target
+    print(where, flush=True)
     warnings.simplefilter("ignore", PerformanceWarning)
-    target = found.sm if found else given.target
-    equal = compare(given.count, given.seed, given.jobs, runner, target, found is not None)
-    return int(equal < given.count)
+    target = device.sm if device else given.target
+    limits = given.count, given.seed, given.jobs
+    found = compare(*limits, runner, target, device is not None, given.seconds)
+    return int(found.differs)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from moedsl.backends.emulator import BACKEND as EMULATOR
 from moedsl.backends.interp import BACKEND as INTERP
 from moedsl.fuzz.trial import HostPlace, Runner
 from moedsl.meaning import Mode
-from tests.conformance.cases import Outcome, compare, difference, draw, kernels, outcome
+from tests.conformance.cases import Compared, Outcome, compare, difference, draw, kernels, outcome
 
 if TYPE_CHECKING:
     from moedsl.backend import Call, Executable
@@ -32,8 +32,14 @@ def test_cases_show_every_kernel_on_exact_data() -> None:
 
 def test_interpreter_and_emulator_are_equal(capsys: pytest.CaptureFixture[str]) -> None:
     runner = Runner(INTERP, HostPlace())
-    assert compare(6, 3, 1, runner, "sm_80", compiles=False) == 6
+    assert compare(6, 3, 1, runner, "sm_80", compiles=False) == Compared(6)
     assert "6 cases equal bit for bit on interp and emulator" in capsys.readouterr().out
+
+
+def test_without_seconds_left_what_is_compared_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    runner = Runner(INTERP, HostPlace())
+    assert compare(30, 3, 1, runner, "sm_80", compiles=False, seconds=0) == Compared(10)
+    assert "10 of 30 cases" in capsys.readouterr().err
 
 
 class _Damaged:
@@ -64,9 +70,9 @@ class _Damaged:
 
 def test_a_turned_bit_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     runner = Runner(_Damaged(), HostPlace())  # type: ignore[arg-type]
-    equal = compare(9, 3, 1, runner, "sm_80", compiles=False)
-    assert equal < 9
-    assert f"case {equal + 1}: 1 elements of " in capsys.readouterr().out
+    found = compare(9, 3, 1, runner, "sm_80", compiles=False)
+    assert found.differs
+    assert f"case {found.equal + 1}: 1 elements of " in capsys.readouterr().out
 
 
 def test_a_fault_is_a_difference() -> None:
