@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.ir.schedule import Along, Eviction
+from moedsl.ir.schedule import Along, Eviction, ExpertOrder
 from moedsl.ir.tile import Multiply
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def print_schedule(kernel: TileKernel, name: str = "chosen") -> str:
     """The schedule of ``kernel`` as a block called ``name`` for its kernel and target.
 
-    Every decision is written, also that something is not done: left out, the compiler would
-    decide again when it reads the text.
+    Every decision that the compiler makes is written, also that something is not done: left out,
+    it would decide again when it reads the text. What it never does unasked is left out if undone.
     """
     directives = [line.partition(" ") for line in schedule_directives(kernel)]
     width = max(len(word) for word, _, _ in directives)
@@ -45,16 +45,16 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
     evictions = schedule.row_eviction, schedule.column_eviction
     if set(evictions) != {Eviction.NORMAL}:
-        # Left out, it is normal: the compiler gives no hints of its own.
         yield f"cache {rows}={evictions[0]} {columns}={evictions[1]}"
     yield f"persistent {schedule.persistent}"
-    yield f"order {schedule.order}"
+    if schedule.order is not ExpertOrder.INDEX:
+        yield f"order {schedule.order}"
     raster = schedule.raster
     along = rows if raster.along is Along.ROWS else columns
     serpentine = " serpentine" if raster.serpentine else ""
     yield f"raster along={along} group={raster.group}{serpentine}"
-    fused = schedule.fuse_rows
-    yield f"fuse experts {signature.ragged}<={fused}" if fused else "fuse off"
+    if schedule.fuse_rows:
+        yield f"fuse experts {signature.ragged}<={schedule.fuse_rows}"
     yield f"split_k {schedule.split_k}"
     yield f"epilogue store={schedule.epilogue_store}"
     if schedule.require:

@@ -76,3 +76,4 @@ def test_a_printed_choice_leaves_nothing_to_choose(program: Program, rows: int |
         for other_rows in (None, 1, 100_000):
             assert choose_schedule(kernel, target, request, other_rows) == schedule
         assert format_source(Source("", printed)) == printed
+        assert len(printed.splitlines()) - 2 <= 12  # directives, for people to read
