@@ -79,6 +79,11 @@ def extent(kernel: GpuKernel, index: str) -> str:
     return f"static_cast<int>(arguments.{identifier(index)}_extent)"
 
 
+def first_row(kernel: GpuKernel) -> str:
+    """Where the rows of ``tile`` start in the tensors that have them."""
+    return "tile.start + tile.row" if kernel.signature.row_grouped else "tile.row"
+
+
 def build_plan(kernel: GpuKernel) -> str:
     """The statement that derives ``plan`` from ``offs``."""
     signature = kernel.signature

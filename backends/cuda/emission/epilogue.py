@@ -8,6 +8,7 @@ from moedsl.backends.cuda.abi import AccessMode
 from moedsl.backends.cuda.emission.arguments import (
     element_type,
     extent,
+    first_row,
     mapped,
     pointer,
     stride,
@@ -61,14 +62,13 @@ class _Outputs:
         """Positions, loads, one loop over the thread's columns, stores."""
         writer, kernel = self._writer, self._kernel
         signature = kernel.signature
-        start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
         known = signature.index(signature.columns).extent
         columns = extent(kernel, signature.columns)
         whole = known is not None and known % kernel.epilogue.vector == 0
         count = "kVector" if whole else f"{columns} - (tile.column + column)"
         writer.lines(
             f"const moe::i64 {self._at[signature.experts]} = tile.expert;",
-            f"const moe::i64 {self._at[signature.rows]} = {start} + row;",
+            f"const moe::i64 {self._at[signature.rows]} = {first_row(kernel)} + row;",
             f"const moe::i64 {self._at[signature.columns]} = tile.column + column;",
             f"const int count = {count};",
         )

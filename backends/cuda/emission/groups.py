@@ -14,18 +14,19 @@ from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, RoleName, Side
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import Cooperation, EpilogueStore
-from moedsl.lower.resources.specialised import MOST_FLAT, TALL
+from moedsl.lower.resources.specialised import TALL, product_flat
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import Buffer, GpuKernel, Pipeline
+    from moedsl.lower.resources import WarpLayout
 
 _TYPES = {Compute.BF16: WgmmaType.BF16, Compute.F16: WgmmaType.F16}
 
 
 def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
     """The instructions that ``kernel`` uses."""
-    swap = kernel.schedule.swap_ab
+    swap, width = kernel.schedule.swap_ab, kernel.schedule.tile.columns
     found = []
     for pipeline in kernel.pipelines:
         for op in pipeline.body:
@@ -33,32 +34,19 @@ def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
             tall, flat = (op.columns, op.rows) if swap else (op.rows, op.columns)
             majors = [_major(kernel.buffer(name)) for name in (tall, flat)]
             found += [
-                WgmmaShape(_TYPES[kernel.signature.compute], _product_flat(kernel, h), *majors)
-                for h in kernel.schedule.heights
+                WgmmaShape(
+                    _TYPES[kernel.signature.compute], product_flat(each, width, swap), *majors
+                )
+                for each in kernel.resources.layouts
             ]
     return tuple(found)
 
 
-def flat_extent(kernel: GpuKernel, height: int) -> int:
-    """Positions of the flat side that a consumer multiplies in a tile of ``height`` rows."""
-    layout = kernel.resources.layout(height)
-    if kernel.schedule.swap_ab:
-        return height // layout.rows
-    return kernel.schedule.tile.columns // layout.columns
-
-
-def _product_flat(kernel: GpuKernel, height: int) -> int:
-    """The same of one product: half of it where it has no room for all."""
-    flat = flat_extent(kernel, height)
-    return flat if flat <= MOST_FLAT else flat // 2
-
-
-def tall_count(kernel: GpuKernel, height: int) -> int:
-    """The same for the tall side, in units of 64."""
-    layout = kernel.resources.layout(height)
-    if kernel.schedule.swap_ab:
-        return kernel.schedule.tile.columns // layout.columns // TALL
-    return height // layout.rows // TALL
+def _sides(kernel: GpuKernel, layout: WarpLayout) -> tuple[int, int]:
+    """Positions of the tall and of the flat side that a consumer multiplies."""
+    rows = layout.height // layout.rows
+    columns = kernel.schedule.tile.columns // layout.columns
+    return (columns, rows) if kernel.schedule.swap_ab else (rows, columns)
 
 
 def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
@@ -66,10 +54,11 @@ def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
     writer.lines("// How the consumers share a tile, by its height.", "template <int kHeight>")
     writer.lines("struct Groups;", "")
     for layout in kernel.resources.layouts:
+        tall, flat = _sides(kernel, layout)
         with writer.block(f"template <>\nstruct Groups<{layout.height}>", "};"):
             writer.lines(
-                f"static constexpr int kTall = {tall_count(kernel, layout.height)};",
-                f"static constexpr int kFlat = {flat_extent(kernel, layout.height)};",
+                f"static constexpr int kTall = {tall // TALL};",
+                f"static constexpr int kFlat = {flat};",
             )
             rows = layout.height // layout.rows
             columns = kernel.schedule.tile.columns // layout.columns
@@ -111,6 +100,11 @@ def sums_type(kernel: GpuKernel) -> str:
     """The type of one sum of a consumer, for a height kHeight."""
     swap = str(kernel.schedule.swap_ab).lower()
     return f"moe::GroupSums<Groups<kHeight>::kTall, Groups<kHeight>::kFlat, {swap}>"
+
+
+def sum_parameters(kernel: GpuKernel) -> str:
+    """All sums, behind other parameters of a function."""
+    return "".join(f", const {sums_type(kernel)}& {name}" for name in sum_names(kernel))
 
 
 def emit_run(writer: Writer, kernel: GpuKernel) -> None:
@@ -312,12 +306,11 @@ def emit_release(writer: Writer, kernel: GpuKernel) -> None:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: sums through shared memory, part by part, to ``write_outputs``."""
     names = sum_names(kernel)
-    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in names)
     writer.line("// Takes the sums through shared memory, part by part, to the outputs.")
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group{parameters})"
+        f"int group{sum_parameters(kernel)})"
     ):
         writer.lines(
             f"using Sums = {sums_type(kernel)};",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import (
     extent,
     factor_type,
+    first_row,
     offset,
     pointer,
     stride,
@@ -94,12 +95,11 @@ def _emit_open(writer: Writer, kernel: GpuKernel, number: int, pipeline: Pipelin
             "depth_left = range.last - range.first;",
         )
         columns = extent(kernel, signature.columns)
-        first_row = "tile.start + tile.row" if signature.row_grouped else "tile.row"
         known = signature.index(signature.columns).extent
         fits = known is not None and known % kernel.schedule.tile.columns == 0
         starts = {
             signature.experts: "tile.expert",
-            signature.rows: f"static_cast<moe::i64>({first_row})",
+            signature.rows: f"static_cast<moe::i64>({first_row(kernel)})",
             signature.columns: "static_cast<moe::i64>(tile.column)",
             pipeline.over: "static_cast<moe::i64>(tile.start + range.first)"
             if pipeline.over == signature.ragged

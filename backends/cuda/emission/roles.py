@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import build_plan, extent, pointer, stride
+from moedsl.backends.cuda.emission.arguments import build_plan, extent, first_row, pointer, stride
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
     clip_of,
@@ -17,6 +17,7 @@ from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
 from moedsl.ir.schedule import Cooperation, Eviction, Persistence
 from moedsl.lower.resources.specialised import (
     BLOCK_BYTES,
+    GROUP,
     block_bytes,
     block_depth,
     consumers_of_tile,
@@ -109,7 +110,7 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     assert dim is not None
     via = access.coordinates[dim].via
     assert via is not None
-    first = "(tile.start + tile.row)" if signature.row_grouped else "tile.row"
+    first = f"({first_row(kernel)})"
     source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     known = signature.index(fill.over).extent
@@ -209,9 +210,7 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
     signature = kernel.signature
     rows = buffer.side is Side.ROWS
     position = signature.rows if rows else signature.columns
-    start = "tile.column"
-    if rows:
-        start = "tile.start + tile.row" if signature.row_grouped else "tile.row"
+    start = first_row(kernel) if rows else "tile.column"
     at = {
         signature.experts: "tile.expert",
         fill.over: "depth + block * kBlockDepth",
@@ -282,7 +281,7 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
             build_plan(kernel),
             "moe::sync_cluster();" if clustered else "moe::sync_cta();",
         )
-        groups = producer_warpgroups(kernel)
+        groups = kernel.resources.threads // GROUP - schedule.consumers
         with writer.block(f"if (moe::warp_index() < {GROUP_WARPS * groups})", "} else {"):
             writer.line(f"moe::lower_registers<{schedule.producer_registers}>();")
             first = 0
@@ -312,7 +311,7 @@ def _init_turns(kernel: GpuKernel) -> list[str]:
     if kernel.schedule.cooperation is not Cooperation.PINGPONG:
         return []
     consumers = range(kernel.schedule.consumers)
-    return [f"moe::barrier_init(kTurn + {8 * consumer}, 4);" for consumer in consumers]
+    return [f"moe::barrier_init(kTurn + {8 * consumer}, {GROUP_WARPS});" for consumer in consumers]
 
 
 def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
@@ -332,11 +331,6 @@ def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
             )
 
 
-def producer_warpgroups(kernel: GpuKernel) -> int:
-    """How many warpgroups come before the consumers'."""
-    return 2 if gathers(kernel.role(RoleName.ROWS)) else 1
-
-
 def fillers(kernel: GpuKernel) -> int:
     """Arrivals that fill a stage: one for each producer that the copy engine works for, and one
     for each thread that copies by itself.
@@ -347,4 +341,4 @@ def fillers(kernel: GpuKernel) -> int:
 
 def emptiers(kernel: GpuKernel) -> int:
     """Arrivals that free a stage: one for each warp that multiplies what is in it."""
-    return 4 * consumers_of_tile(kernel.schedule) * kernel.schedule.cluster_columns
+    return GROUP_WARPS * consumers_of_tile(kernel.schedule) * kernel.schedule.cluster_columns

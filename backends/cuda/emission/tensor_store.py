@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import element_type, extent, mapped, pointer, stride
+from moedsl.backends.cuda.emission.arguments import (
+    element_type,
+    extent,
+    first_row,
+    mapped,
+    pointer,
+    stride,
+)
 from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
-from moedsl.backends.cuda.emission.groups import sums_type
+from moedsl.backends.cuda.emission.groups import sum_parameters, sums_type
 from moedsl.backends.cuda.emission.maps import coordinates, store_clip, store_map_name
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
@@ -87,7 +94,7 @@ class _Elements:
 
     def _address(self, access: Access, row_of: str, column_of: str) -> str:
         signature = self._kernel.signature
-        start = _first_row(self._kernel)
+        start = first_row(self._kernel)
         at = {
             signature.experts: "static_cast<moe::i64>(tile.expert)",
             signature.rows: f"static_cast<moe::i64>({start} + row + j * 8 + {row_of})",
@@ -120,21 +127,20 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
     types = [element_type(kernel.signature.tensor(s.access.tensor).dtype) for s in stores]
     _emit_stage_part(writer, kernel, types)
-    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in sum_names(kernel))
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group{parameters})"
+        f"int group{sum_parameters(kernel)})"
     ):
         writer.lines(
             f"using Sums = {sums_type(kernel)};",
             "const bool leads = moe::group_thread() == 0;",
             "// The last box of this consumer may be higher than what it has.",
             "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kFlat);",
-            f"const int end = {_first_row(kernel)} + rows;",
+            f"const int end = {first_row(kernel)} + rows;",
             "if (leads) moe::bulk_wait_read<0>();",
             "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
@@ -161,12 +167,11 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
 
 def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> None:
     names = sum_names(kernel)
-    parameters = "".join(f", const {sums_type(kernel)}& {name}" for name in names)
     writer.line("// The outputs of one part, 32 rows by 64 columns, to shared memory.")
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void stage_part(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group, moe::u32 staged, int part{parameters})"
+        f"int group, moe::u32 staged, int part{sum_parameters(kernel)})"
     ):
         elements = _Elements(writer, kernel)
         writer.lines(
@@ -202,7 +207,7 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
 
 def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: list[str]) -> None:
     signature = kernel.signature
-    row = f"{_first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
+    row = f"{first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
     column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
     at = 0
     for store, type_ in zip(stores, types, strict=True):
@@ -220,11 +225,6 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: l
                     f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {place});"
                 )
             at += _BOX_BYTES
-
-
-def _first_row(kernel: GpuKernel) -> str:
-    """Where the tile's rows start in the output."""
-    return "tile.start + tile.row" if kernel.signature.row_grouped else "tile.row"
 
 
 def _boxes(type_: str) -> int:
