@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import hypothesis
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from moedsl.fuzz.specialised import can_specialise, specialised_shapes
@@ -48,6 +50,29 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeOp
     from moedsl.ir.tile import TileKernel
     from moedsl.target import Target
+
+_T = TypeVar("_T")
+
+
+def drawn(strategy: st.SearchStrategy[_T], seed: int, count: int) -> list[_T]:
+    """Up to ``count`` examples, which depend on ``seed`` alone."""
+    found: list[_T] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def collect(example: _T) -> None:
+        found.append(example)
+
+    collect()
+    return found
+
 
 FLOATS = (DType.BF16, DType.F16, DType.F32)
 
@@ -149,7 +174,7 @@ def _contractions(
     draw: Any = build.draw
 
     def sometimes() -> bool:
-        return draw(st.integers(0, 3)) == 0  # type: ignore[no-any-return]
+        return bool(draw(st.integers(0, 3)) == 0)
 
     all_rows_mapped = boxes and signature.row_grouped and sometimes()
 

@@ -26,9 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from moedsl.backend import PerformanceWarning
@@ -48,6 +46,7 @@ from moedsl.meaning import Mode
 from moedsl.source.read import read_source
 from moedsl.target import TARGETS
 from tests.cuda.kernels import forward, weight_gradient
+from tests.strategies import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,23 +113,10 @@ def _cases(draw: st.DrawFn, target: str) -> Case:
 
 def draw(seed: int, number: int, target: str, count: int = PART) -> list[Case]:
     """``count`` cases of part ``number``, each of one call on exact data."""
-    drawn: list[Case] = []
-
-    @hypothesis.seed(seed << 20 | number)
-    @hypothesis.settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(_cases(target))
-    def collect(case: Case) -> None:
-        (batch,) = case.batches
-        drawn.append(replace(case, batches=(replace(batch, mode=Mode.EXACT),)))
-
-    collect()
-    return drawn
+    return [
+        replace(case, batches=tuple(replace(batch, mode=Mode.EXACT) for batch in case.batches))
+        for case in drawn(_cases(target), seed << 20 | number, count)
+    ]
 
 
 def _arguments(case: Case) -> Arguments:

@@ -48,8 +48,32 @@ def _case(kind: WgmmaType, columns: int, operands: str) -> Case:
     variants = _variants(kind, columns)
     rounds = 24 // len(variants) * 2  # of every variant; more where there are fewer
     count = columns // 2
+    vectors = rounds * len(variants)
+
+    def inputs(random: Random) -> Arrays:
+        elements = IMAGE_BYTES // (4 if kind is WgmmaType.TF32 else 2)
+        per_thread = 8 * (1 if kind is WgmmaType.TF32 else 2)
+        image = operand(random, kind.value, operands, elements)
+        words = operand(random, kind.value, operands, vectors, 128, per_thread)
+        descriptors = np.concatenate([_descriptors(random, v, rounds) for v in variants])
+        return {"image": image, "words": words, "descriptor": descriptors}
+
+    return Case(
+        name=f"wgmma {kind.value} n{columns} {operands}",
+        body=_body(variants, count, rounds),
+        grid=Grid(len(variants), 128, IMAGE_BYTES, resident=1),
+        vectors=2 * vectors,
+        inputs=inputs,
+        outputs={"result": ((vectors, 128, count), "float32")},
+        shapes=tuple(variants),
+        launches=2,
+    )
+
+
+def _body(variants: list[WgmmaShape], count: int, rounds: int) -> str:
+    """Two products in a row by each CTA, which has a variant: ``count`` sums a thread."""
     arms = "\n".join(_arm(i, variant) for i, variant in enumerate(variants))
-    body = f"""
+    return f"""
 template <class Left, class Kind>
 MOE_DEVICE void multiply(float (&sum)[{count}], const Left& first, const Left& second, u64 right,
                          u64 other, Kind kind) {{
@@ -94,26 +118,6 @@ MOE_KERNEL(128, 1) kernel(MOE_ARGUMENTS Arguments a) {{
         }}
     }}
 }}"""
-    vectors = rounds * len(variants)
-
-    def inputs(random: Random) -> Arrays:
-        elements = IMAGE_BYTES // (4 if kind is WgmmaType.TF32 else 2)
-        per_thread = 8 * (1 if kind is WgmmaType.TF32 else 2)
-        image = operand(random, kind.value, operands, elements)
-        words = operand(random, kind.value, operands, vectors, 128, per_thread)
-        descriptors = np.concatenate([_descriptors(random, v, rounds) for v in variants])
-        return {"image": image, "words": words, "descriptor": descriptors}
-
-    return Case(
-        name=f"wgmma {kind.value} n{columns} {operands}",
-        body=body,
-        grid=Grid(len(variants), 128, IMAGE_BYTES, resident=1),
-        vectors=2 * vectors,
-        inputs=inputs,
-        outputs={"result": ((vectors, 128, count), "float32")},
-        shapes=tuple(variants),
-        launches=2,
-    )
 
 
 def _arm(number: int, variant: WgmmaShape) -> str:

@@ -14,7 +14,7 @@ from moedsl.meaning import Mode
 from tests.conformance.cases import Compared, Outcome, compare, difference, draw, kernels, outcome
 
 if TYPE_CHECKING:
-    from moedsl.backend import Call, Executable
+    from moedsl.backend import Availability, Call, Executable
     from moedsl.ir.tile import TileKernel
 
 
@@ -47,8 +47,8 @@ class _Damaged:
 
     name = "damaged"
 
-    def availability(self) -> object:
-        raise NotImplementedError
+    def availability(self) -> Availability:
+        return INTERP.availability()
 
     def compile(self, kernel: TileKernel) -> Executable:
         executable = INTERP.compile(kernel)
@@ -69,7 +69,7 @@ class _Damaged:
 
 
 def test_a_turned_bit_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    runner = Runner(_Damaged(), HostPlace())  # type: ignore[arg-type]
+    runner = Runner(_Damaged(), HostPlace())
     found = compare(9, 3, 1, runner, "sm_80", compiles=False)
     assert found.differs
     assert f"case {found.equal + 1}: 1 elements of " in capsys.readouterr().out

@@ -20,8 +20,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import hypothesis
-from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from moedsl.backends.emulator.executable import EmulatorExecutable
@@ -41,7 +39,7 @@ from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.emulator.harness import poison_maps
 from tests.kernels import combine, grouped_gemm, weight_gradient
-from tests.strategies import moe_kernels, schedules, specialised_schedules
+from tests.strategies import drawn, moe_kernels, schedules, specialised_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,22 +178,7 @@ def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
 def draw_programs(seed: int, number: int, count: int = PART // PER_KERNEL) -> list[Program]:
     """Up to ``count`` programs of part ``number``. Parts take the kinds by turns."""
     compute, specialised = KINDS[number % len(KINDS)]
-    drawn: list[Program] = []
-
-    @hypothesis.seed(seed << 20 | number)
-    @hypothesis.settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(programs(compute, specialised))
-    def collect(program: Program) -> None:
-        drawn.append(program)
-
-    collect()
-    return drawn
+    return drawn(programs(compute, specialised), seed << 20 | number, count)
 
 
 def run_part(

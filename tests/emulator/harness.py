@@ -68,6 +68,16 @@ def find(launch: Launch, policy: Policy, *, races: bool = False, timeout: float 
     raise AssertionError("nothing was found")
 
 
+def assert_told(finding: Finding, says: str, line: int | None) -> None:
+    """A finding and its notes say so, and point at ``line`` of the unit, if one is given."""
+    told = [finding.message, *(note.text for note in finding.notes)]
+    assert says in "\n".join(told)
+    if line is not None:
+        lines = {frame.line for frame in finding.frames}
+        lines |= {frame.line for note in finding.notes for frame in note.frames}
+        assert line in lines, finding
+
+
 def marked_line(unit: Unit, mark: str = "BUG") -> int:
     """The line of the unit that carries the comment ``mark``."""
     (line,) = (i for i, text in enumerate(unit.lines, 1) if text.endswith(f"// {mark}"))

@@ -9,7 +9,7 @@ import pytest
 
 from moedsl.backends.emulator.options import Options, Policy
 from moedsl.backends.emulator.process import Grid, Use, run
-from tests.emulator.harness import POLICIES, find, launch_of, marked_line, unit_of
+from tests.emulator.harness import POLICIES, assert_told, find, launch_of, marked_line, unit_of
 
 HEAD = """
 struct Arguments { const float* x; float* y; int* flag; };
@@ -336,12 +336,7 @@ def test_seeded_bug_is_found_on_its_line(case: Seeded, policy: Policy) -> None:
     launch = launch_of(unit, Grid(1, 64, case.shared), _arrays())
     finding = find(launch, policy, timeout=0.3 if case.kind == "timeout" else 5.0)
     assert finding.kind == case.kind, finding
-    told = [finding.message, *(note.text for note in finding.notes)]
-    assert case.says in "\n".join(told)
-    if "// BUG" in case.text:
-        lines = {frame.line for frame in finding.frames}
-        lines |= {frame.line for note in finding.notes for frame in note.frames}
-        assert marked_line(unit) in lines, finding
+    assert_told(finding, case.says, marked_line(unit) if "// BUG" in case.text else None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -13,7 +13,7 @@ from moedsl.backends.emulator.process import Buffer, Grid, Launch, Pointer, Use,
 from moedsl.backends.emulator.tensor_map import record
 from moedsl.ir.core import DType
 from tests.emulator import barrier_bugs, copy_bugs
-from tests.emulator.harness import POLICIES, find, marked_line, unit_of
+from tests.emulator.harness import POLICIES, assert_told, find, marked_line, unit_of
 
 if TYPE_CHECKING:
     from moedsl.backends.emulator.unit import Unit
@@ -79,12 +79,7 @@ def test_seeded_bug_is_found_on_its_line(case: Seeded, policy: Policy) -> None:
     unit = _unit(case, case.bug)
     finding = find(_launch(unit), policy, races=True)
     assert finding.kind in case.kind.split(), finding
-    told = [finding.message, *(note.text for note in finding.notes)]
-    assert case.says in "\n".join(told)
-    if "// BUG" in case.text:
-        lines = {frame.line for frame in finding.frames}
-        lines |= {frame.line for note in finding.notes for frame in note.frames}
-        assert marked_line(unit) in lines, finding
+    assert_told(finding, case.says, marked_line(unit) if "// BUG" in case.text else None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -9,8 +9,7 @@ import pytest
 
 from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction, ExpertOrder, Raster, TileShape
 from tests.kernels import grouped_gemm
-from tests.lower.test_check_schedule import (
-    BAD,
+from tests.lower.bad_schedules import (
     F32,
     GATHERED,
     GRADIENT,
@@ -18,8 +17,8 @@ from tests.lower.test_check_schedule import (
     SPECIALISED,
     UP,
     Bad,
-    check,
 )
+from tests.lower.test_check_schedule import BAD, check
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
