@@ -189,9 +189,7 @@ def _engine_stores(kernel: MoeKernel) -> bool:
     """Whether the copy engine can store every output, and loads of whole matrices do not stand in
     its way: they are read element by element where outputs leave registers directly.
     """
-    if store_obstacle(kernel) or any(_whole_matrix(kernel, op) for op in kernel.body):
-        return False
-    return all(_vectors(kernel, tensor) for tensor in kernel.signature.outputs)
+    return not (store_obstacle(kernel) or any(_whole_matrix(kernel, op) for op in kernel.body))
 
 
 def _whole_matrix(kernel: MoeKernel, op: object) -> bool:

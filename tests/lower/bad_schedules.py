@@ -48,6 +48,7 @@ RAGGED_INSIDE = written(x="k, m", read="k, m")
 GATHERED = written(x="t, k", read="at[m], k")
 GATHERED_INSIDE = written(x="k, t", read="k, at[m]")
 SCATTERED = written(y="t, n", write="at[m], n")
+NARROW = grouped_gemm(8, 516, 256)
 TURNED = written(y="n, m", write="n, m")
 
 DIRECTIVES = {

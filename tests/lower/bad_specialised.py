@@ -13,6 +13,7 @@ from tests.lower.bad_schedules import (
     F32,
     GATHERED_INSIDE,
     GRADIENT,
+    NARROW,
     RAGGED_INSIDE,
     SCATTERED,
     SMALL_BATCHES,
@@ -84,7 +85,13 @@ SPECIAL = (
             SPECIALISED | {"epilogue_store": EpilogueStore.TMA, "swap_ab": swap},
             kernel,
         )
-        for kernel, swap in ((UP, False), (COMBINE, True), (SCATTERED, True), (TURNED, True))
+        for kernel, swap in (
+            (UP, False),
+            (COMBINE, True),
+            (SCATTERED, True),
+            (TURNED, True),
+            (NARROW, True),
+        )
     ),
     *(
         Bad(

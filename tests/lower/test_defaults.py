@@ -245,6 +245,8 @@ def test_demand_of_specialised_warps(name: str, rows: int | None) -> None:
     found = resources(build_tile(kernel, schedule, target), target)
     demand = (found.registers, found.sums, found.shared.bytes, found.blocks)
     assert demand == SPECIALISED_DEMAND[name, rows]
+    producers = 2 if "src" in {t.name for t in kernel.signature.inputs} else 1
+    assert found.threads == 128 * (producers + schedule.consumers)
 
 
 @pytest.mark.parametrize("experts", [1, 2, 8, 9, 300])

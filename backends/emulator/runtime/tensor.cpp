@@ -38,13 +38,14 @@ static unsigned box_bytes(const EmuTensorMap& map) {
   return bytes;
 }
 
-// The parts of the box at `at` that lie inside the tensor.
-static std::vector<Run> runs_of(const EmuTensorMap& map, const int* at) {
+// The parts of the box at `at` that lie inside the tensor, along dimension 0 in whole `unit` bytes.
+static std::vector<Run> runs_of(const EmuTensorMap& map, const int* at, unsigned unit) {
   std::vector<Run> runs;
   const unsigned width = map.box[0], element = map.element_bytes;
   const unsigned count = box_bytes(map) / element / width;
   const auto low = std::clamp<long long>(-static_cast<long long>(at[0]), 0, width);
-  const auto high = std::clamp<long long>(static_cast<long long>(map.extents[0]) - at[0], low, width);
+  const auto end = static_cast<long long>((map.extents[0] * element + unit - 1) / unit * unit / element);
+  const auto high = std::clamp<long long>(end - at[0], low, width);
   for (unsigned number = 0; number < count && high > low; number++) {
     unsigned long long address =
         map.address + static_cast<unsigned long long>(at[0] + low) * element;
@@ -168,7 +169,7 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
                      unsigned rank, unsigned ctas, int line) {
   const EmuTensorMap map = check_map(pointer, at, rank, to, line);
   const unsigned bytes = box_bytes(map), offset = to - EMU_SHARED_BASE;
-  const std::vector<Run> runs = runs_of(map, at);
+  const std::vector<Run> runs = runs_of(map, at, map.element_bytes);
   for (const Run& run : runs) check_source(run.at, run.bytes, line);
   issue_load(to, bytes, barrier, ctas, line, [map, runs, bytes, offset](SharedMemory& shared) {
     std::vector<unsigned char> box(bytes, static_cast<unsigned char>(map.fill_nan ? 0xff : 0));
@@ -180,7 +181,7 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
 void emu_tensor_store(const void* pointer, unsigned from, const int* at, unsigned rank, int line) {
   const EmuTensorMap map = check_map(pointer, at, rank, from, line);
   const unsigned offset = from - EMU_SHARED_BASE;
-  const std::vector<Run> runs = runs_of(map, at);
+  const std::vector<Run> runs = runs_of(map, at, bulk_alignment);
   for (const Run& run : runs) {
     check_bulk_write(run.at, run.bytes, line);
     for (unsigned i = 0; i < run.bytes; i += granule_bytes) {

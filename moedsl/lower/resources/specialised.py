@@ -48,6 +48,8 @@ CTAs that share operands stay close to each other. Ping-pong consumers are one t
 """
 STAGED_PADDING = {True: 4, False: 8}
 """f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
+STORED_BYTES = 16
+"""Of a row of an output, what the copy engine stores at a time."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
 PRODUCT_REGISTERS = 26
@@ -145,8 +147,10 @@ def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
 def store_obstacle(kernel: MoeKernel) -> str:
     """Why the copy engine cannot store an output, or nothing if it can store all of them.
 
-    It stores boxes of rows by columns, and cannot follow a map or add to half a vector.
+    It stores boxes of rows by columns, and cannot follow a map or add to what is there. Of a row
+    it stores whole 16 bytes, whatever its map says of the row's end (seen on an H100).
     """
+    columns = kernel.signature.index(kernel.signature.columns)
     for op in kernel.body:
         if isinstance(op, Store):
             name = op.access.tensor
@@ -155,7 +159,11 @@ def store_obstacle(kernel: MoeKernel) -> str:
             if gathered(op.access):
                 return f"{name} is stored through a map"
             if op.access.coordinates[-1].index != kernel.signature.columns:
-                return f"the innermost dimension of {name} is not {kernel.signature.columns}"
+                return f"the innermost dimension of {name} is not {columns.name}"
+            if columns.extent is None:
+                return f"it stores 16 bytes at a time, and calls decide {columns.name}"
+            if row := columns.extent * kernel.signature.tensor(name).dtype.bytes % STORED_BYTES:
+                return f"it stores 16 bytes at a time, and rows of {name} end with {row}"
     return ""
 
 
@@ -223,9 +231,9 @@ def share_groups(
 ) -> WarpLayout | None:
     """The grid of consumers that reads least from shared memory, or None if none fits.
 
-    A product reads its tall operand once and its flat one again for every 64 tall positions. More
-    flat positions than it has are halved; where depth is not innermost in the flat operand, only
-    between two lines of 64.
+    A product reads its tall operand once and its flat one again for every 64 tall positions, so the
+    fewest tall ones are best: all grids multiply as much. More flat positions than it has are
+    halved; where depth is not innermost in the flat operand, only between two lines of 64.
     """
     flat_step = FLAT_STEP if flat_inner else TALL
     best: tuple[int, WarpLayout] | None = None
@@ -240,9 +248,8 @@ def share_groups(
         step = FLAT_STEP if cuts == 1 else flat_step
         if tall % TALL or flat % (halves * step) or flat > 2 * MOST_FLAT:
             continue
-        cost = tall // TALL * (TALL + flat)
-        if best is None or cost < best[0]:
-            best = cost, layout
+        if best is None or tall < best[0]:
+            best = tall, layout
     return None if best is None else best[1]
 
 
