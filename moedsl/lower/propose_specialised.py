@@ -54,6 +54,10 @@ _PRODUCER_REGISTERS, _COPYING_REGISTERS = 32, 56
 """What a producer needs at least, and one that copies rows of a map by itself."""
 _MOST_ROWS_ALONE = 128
 """Of a tile of the only consumer of a CTA: two CTAs share the SM."""
+_MOST_ROWS_WIDE = 144
+"""Of a tile twice as wide: four stages of it fit beside what is stored, and three do not hide how
+long copies take.
+"""
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
@@ -84,11 +88,14 @@ def propose_specialised(
     if kernel_obstacle(kernel) or not (given.get("consumer_registers") or _aligned(kernel)):
         return
     consumers: int = given.get("consumers", 2)
-    turns = Cooperation.PINGPONG if consumers > 1 else Cooperation.COOPERATIVE
-    cooperation: Cooperation = given.get("cooperation", turns)
+    shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
+    wide = not shared and shape is not DECODE and _wide(kernel)
+    usual = Cooperation.COOPERATIVE if wide or consumers == 1 else Cooperation.PINGPONG
+    cooperation: Cooperation = given.get("cooperation", usual)
+    if wide and cooperation is usual:
+        shape = Shape(min(shape.rows, _MOST_ROWS_WIDE), shape.stages)
     swap_ab: bool = given.get("swap_ab", True)
     sharing = consumers if cooperation is Cooperation.COOPERATIVE else 1
-    shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     producer, consumer = registers_for(consumers, copying=not shared)
     room = given.get("consumer_registers", consumer) - _OTHER_REGISTERS
     if shared and any(isinstance(op, Apply) for op in kernel.body):
@@ -150,7 +157,8 @@ def _tile(
     ``room`` is what each has: registers for sums, and flat positions of a product.
     """
     sums = sum(isinstance(op, Contract) for op in kernel.body)
-    tall = 2 if sums == sharing == 1 and (swap_ab or shape.rows > TALL) else 1
+    twice = 2 * sharing * TALL <= MOST_BOX if swap_ab else sharing == 1 and shape.rows > TALL
+    tall = 2 if sums == 1 and twice else 1
     flat = min(room[0] * GROUP // (sums * tall * TALL), room[1])
     depth = block_depth(kernel.signature.compute)
     if not swap_ab:
@@ -160,6 +168,14 @@ def _tile(
     rows = min(most, flat) // UNIT * UNIT
     fits = rows >= min(_LEAST_ROWS, shape.rows)
     return TileShape(rows, tall * sharing * TALL, depth) if fits else None
+
+
+def _wide(kernel: MoeKernel) -> bool:
+    """Whether consumers should compute a tile of twice the columns together, if its rows come
+    through a map: half as many copies of 16 bytes, which else fall behind the products.
+    """
+    sums = sum(isinstance(op, Contract) for op in kernel.body)
+    return _several_columns(kernel, TALL * (2 if sums == 1 else 1))
 
 
 def _several_columns(kernel: MoeKernel, columns: int) -> bool:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import build_plan, extent, first_row, pointer, stride
+from moedsl.backends.cuda.emission.arguments import (
+    build_plan,
+    extent,
+    factor_type,
+    first_row,
+    pointer,
+    stride,
+)
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
     clip_of,
@@ -69,9 +76,9 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
             writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
             if gathers(role):
-                threads = 32 * role.warps
-                gather = f"moe::Gather<{32 * GROUP_WARPS}, {threads}, Order::kTileRows>"
-                writer.line(f"{gather} rows;")
+                threads = f"{32 * GROUP_WARPS}, {32 * role.warps}"
+                element = factor_type(kernel)
+                writer.line(f"moe::Gather<{element}, {threads}, Order::kTileRows> rows;")
             writer.line("MOE_ROLL")
             with writer.block("for (;;)"):
                 writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
@@ -111,14 +118,15 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     via = access.coordinates[dim].via
     assert via is not None
     first = f"({first_row(kernel)})"
-    source = f"{pointer(access.tensor)} + depth"
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     known = signature.index(fill.over).extent
     multiple = known is not None and known % block_depth(signature.compute) == 0
     whole = str(multiple).lower()
+    source = f"{pointer(access.tensor)} + range.first"
     writer.lines(
-        f"rows.open({pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)}, tile.rows);",
-        "int depth = range.first;",
+        f"rows.open({source}, {stride(access.tensor, dim)},",
+        f"    {pointer(via)} + {first} * {stride(via, 0)}, {stride(via, 0)}, tile.rows);",
+        "int left = range.last - range.first;",
         "MOE_ROLL",
     )
     with writer.block("for (; stages_left > 0; --stages_left)"):
@@ -130,10 +138,10 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         with writer.block("for (int block = 0; block < kept; ++block)"):
             with writer.from_source(kernel.source, copy.span):
                 writer.line(
-                    f"rows.copy<{whole}>({place} + block * ({row_block_bytes(buffer)}), {source}, "
-                    f"{stride(access.tensor, dim)}, tile.height, range.last - depth);"
+                    f"rows.copy<{whole}>({place} + block * ({row_block_bytes(buffer)}), "
+                    "tile.height, left);"
                 )
-            writer.line("depth += kBlockDepth;")
+            writer.line("left -= kBlockDepth;")
         writer.lines(
             "moe::barrier_arrive_copies(kFull + stages.slot * 8);",
             "stages.advance();",

@@ -19,10 +19,11 @@ MOE_DEVICE int shuffle_up(int value, int distance) {
     return __shfl_up_sync(0xffffffffu, value, distance);
 }
 
-// The value as it is, but nothing is computed of it ahead of time and kept in registers.
-MOE_DEVICE u32 opaque(u32 value) {
-    asm volatile("" : "+r"(value));
-    return value;
+// The address as it is, but the compiler cannot tell: it keeps it as it is computed.
+template <class T>
+MOE_DEVICE const T* opaque(const T* address) {
+    asm volatile("" : "+l"(address));
+    return address;
 }
 
 template <class T>

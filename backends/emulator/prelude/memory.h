@@ -19,7 +19,10 @@ MOE_DEVICE int shuffle_up(int value, int distance, MOE_LINE) {
                                         static_cast<u32>(distance), line));
 }
 
-MOE_DEVICE u32 opaque(u32 value) { return value; }
+template <class T>
+MOE_DEVICE const T* opaque(const T* address) {
+    return address;
+}
 
 template <class T>
 MOE_DEVICE T shared_load(u32 offset, MOE_LINE) {
