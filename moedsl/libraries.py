@@ -214,6 +214,7 @@ class _Torch:
                 *array.stride(),
                 array.dtype,
                 array.get_device(),
+                array.is_neg(),
                 pointer & 15,
             )
         except RuntimeError as error:
@@ -225,6 +226,10 @@ class _Torch:
     def view(self, array: Any, stream: int | None) -> ArrayView:
         if str(array.layout) != "torch.strided":
             raise ArrayError(f"has layout {array.layout}", "pass a dense tensor")
+        if array.is_neg():
+            raise ArrayError(
+                "is negated where it is read, not in memory", "call resolve_neg() on it"
+            )
         if array.device.type == "cpu":
             return host_view(self.fetch(array), writable=True)
         if array.device.type != "cuda":

@@ -51,12 +51,16 @@ class Tensor:
         self.layout = "torch.strided"
         self.device = SimpleNamespace(type="cuda", index=device)
         self._pointer, self._strides = pointer, strides
+        self.negative = False
 
     def data_ptr(self) -> int:
         return self._pointer
 
     def stride(self) -> tuple[int, ...]:
         return self._strides
+
+    def is_neg(self) -> bool:
+        return self.negative
 
     def get_device(self) -> int:
         return int(self.device.index)
@@ -87,7 +91,8 @@ class TensorGuards:
 
     def _of(self, tensor: Tensor) -> Any:
         device = tensor.device.index
-        return tensor.shape, tensor.stride(), tensor.dtype, device, TensorGuards.grad_mode
+        kind = tensor.dtype, tensor.negative
+        return tensor.shape, tensor.stride(), kind, device, TensorGuards.grad_mode
 
 
 def tensor(

@@ -101,6 +101,11 @@ def test_moved_arrays_are_followed(
     assert len(executable.bound) == 2
 
 
+def negative(tensor: Tensor) -> Tensor:
+    tensor.negative = True
+    return tensor
+
+
 CHANGES: dict[str, tuple[Any, str | None]] = {
     "rows of x": ({"x": make((9, 64), pointer=1 << 20)}, "'y' .* is 10, expected 9"),
     "rows of y": ({"y": make((11, 64), pointer=1 << 23)}, "'y' .* is 11, expected 10"),
@@ -114,6 +119,7 @@ CHANGES: dict[str, tuple[Any, str | None]] = {
     "stride of offs": ({"offs": make((3,), "int32", 1 << 22, strides=(2,))}, "stride 2"),
     "y on itself": ({"y": make((10, 64), pointer=1 << 23, strides=(0, 1))}, "elements of output"),
     "y on x": ({"y": make((10, 64), pointer=(1 << 20) + 64)}, "'y' shares memory with 'x'"),
+    "sign of x": ({"x": negative(make((10, 64), pointer=1 << 20))}, "'x' is negated where"),
     "no array": ({"x": 3.0}, "'x' is no array but of type float"),
     "strides of x": ({"x": make((10, 64), pointer=1 << 20, strides=(128, 1))}, None),
     "strides of w": ({"w": make((3, 64, 64), pointer=1 << 21, strides=(4096, 1, 64))}, None),
