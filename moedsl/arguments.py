@@ -114,14 +114,12 @@ def _unknown(reporter: Reporter, name: str, names: Sequence[str]) -> Diagnostic:
     return reporter.report("MOE0502", f"'{kernel}' takes no argument '{name}'", help=help)
 
 
-def outputs_given(reporter: Reporter, out: object) -> list[object] | None:
-    """The arrays of ``out`` in the order of the outputs; None if it is None.
+def outputs_given(reporter: Reporter, out: object) -> list[object]:
+    """The arrays of ``out`` in the order of the outputs.
 
     One output takes its array or a mapping; several take a mapping from every name. Raises
     DiagnosticError: MOE0501, MOE0502.
     """
-    if out is None:
-        return None
     names = [tensor.name for tensor in reporter.signature.outputs]
     if not isinstance(out, dict):
         if len(names) == 1:

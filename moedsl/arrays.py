@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from moedsl.ir.core import DType
+
+    Reader = Callable[[Sequence[Any]], tuple[int, ...] | None]
+    """Tells the addresses of arrays that are like certain ones in all else; None for others."""
 
 
 class ArrayError(ValueError):
@@ -64,6 +67,10 @@ class ArrayView:
                 return False
             reach += stride * (count - 1)
         return True
+
+
+def unread(arrays: Sequence[Any]) -> None:
+    """The reader to which no arrays are like those that it was made for."""
 
 
 _MOST_WORK: Any = 100_000

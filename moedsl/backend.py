@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moedsl.arrays import ArrayView
-    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
     from moedsl.lower.pipeline import Pass
     from moedsl.target import Target
@@ -69,11 +68,14 @@ class Executable(Protocol):
 class DeviceExecutable(Executable, Protocol):
     """An executable for device arrays, with a short way for calls that differ little."""
 
-    def bind(self, call: Call) -> Callable[[Sequence[int], int], None]:
+    def bind(
+        self, call: Call, order: Sequence[str] | None = None
+    ) -> Callable[[Sequence[int], int], None]:
         """``prepare``, and a launch for all calls like this one in all but addresses.
 
-        Addresses must be the same modulo 16. The launch takes them, of the signature's tensors in
-        order and of ``offs`` behind them, and a stream handle.
+        Addresses must be the same modulo 16. The launch takes them and a stream handle: those of
+        the arrays called as in ``order``, offs among them, or of the signature's tensors in order
+        and of offs behind them.
         """
 
 
@@ -119,11 +121,12 @@ class Lowering(Protocol):
 class NumberKeeper(Protocol):
     """A backend that puts numbers beside arrays on a device."""
 
-    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
-        """An array without dimensions that holds ``data``, for work on ``stream`` from now on.
+    def number_keeper(self, device: int) -> Callable[[bytes, int], int]:
+        """What keeps numbers on the device with CUDA ordinal ``device``.
 
-        ``device`` is a CUDA ordinal, ``stream`` a handle. Waits for nothing; the array lives as
-        long as the process.
+        It takes a number's bytes and a stream handle, and gives the address at which those bytes
+        lie, 16-byte aligned, for work on that stream from now on, as long as the process lives. It
+        waits for nothing.
         """
 
 

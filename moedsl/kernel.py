@@ -1,7 +1,8 @@
 """A compiled kernel: called with arrays of any library, it checks them and computes.
 
 The first call with arrays of some shapes, strides and alignments goes the long way: checks, choice
-of a schedule, compilation. It leaves a plan, and later calls like it only look the plan up.
+of a schedule, compilation. It leaves a plan, which later calls like it look up. If their arrays
+also lie where those of an earlier call lay, nothing more is checked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import warnings
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, model, outputs_given
+from moedsl.arguments import Reporter, argument_names, arrange, model, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
     DEVICE_BACKEND,
@@ -27,8 +28,8 @@ from moedsl.checked import check_call
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
-from moedsl.plan import Plan, read_marks
-from moedsl.scalars import Scalars
+from moedsl.plan import NO_PLAN, Plan, Request, read_marks, reader
+from moedsl.scalars import Scalars, number_keeper
 from moedsl.source.diagnostic import DiagnosticError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import Schedule, ScheduleRequest
     from moedsl.ir.tile import TileKernel
-    from moedsl.libraries import Library
     from moedsl.target import Target
 
 MOST_PLANS = 4096
@@ -83,38 +83,50 @@ class CompiledKernel:
         scalars = any(not tensor.dims for tensor in kernel.signature.inputs)
         self._scalars = Scalars(self._reporter) if scalars else None
         self._names = argument_names(kernel.signature)
+        self._outputs = tuple(tensor.name for tensor in kernel.signature.outputs)
         self._in_order: Callable[[Any], tuple[object, ...]] = itemgetter(*self._names)
-        self._single = len(kernel.signature.outputs) == 1
+        self._single = len(self._outputs) == 1
         self._tile_kernels: dict[tuple[str | None, int | None], TileKernel] = {}
         self._executables: dict[tuple[str, Schedule], Executable] = {}
         self._plans: dict[Hashable, Plan] = {}
+        self._recent: tuple[dict[tuple[int, ...], Plan], ...] = {}, {}
 
     def __call__(
         self, *arguments: object, out: object = None, stream: object = None, **named: object
     ) -> Any:
         """Compute; see the class for arguments, result and errors."""
-        inputs = self._inputs(arguments, named)
-        given = self._given(out)
-        handle = self._stream(stream, inputs)
-        if self._scalars:
-            inputs = self._scalars.place(inputs, handle)
-        try:
-            addresses, key = read_marks(inputs if given is None else [*inputs, *given], handle)
-        except ArrayError:
-            return self._first_call(inputs, given, handle, None)
-        plan = self._plans.get(key)
-        if plan is None:
-            return self._first_call(inputs, given, handle, key)
-        outputs: Sequence[Any]
-        if given is None:
-            outputs = [make() for make in plan.makers]
-            for array in outputs:
-                addresses.append(plan.library.address(array))
+        # This is the short way: each line costs a share of the host's time for one call.
+        inputs: Sequence[object]
+        if arguments or len(named) != len(self._names):
+            inputs = self._inputs(arguments, named)
         else:
-            outputs = given
-            if plan.crowded(addresses, len(outputs)):
-                check_call(self.kernel, inputs, given, handle, debug=False)
-        plan.launch(plan.arrange(addresses), handle or 0)
+            try:
+                inputs = self._in_order(named)
+            except KeyError:
+                inputs = self._inputs(arguments, named)
+        given = None if out is None else self._given(out)
+        arrays, at, numbers = self._scalars.split(inputs) if self._scalars else (inputs, (), ())
+        if given is not None:
+            arrays = (*arrays, *given)
+        plan = self._recent[given is None].get(at, NO_PLAN)
+        addresses = plan.read(arrays)
+        if addresses is None or addresses not in plan.known:
+            request = Request(inputs, given, self._stream(stream, inputs), arrays, at)
+            found = self._find(request)
+            if found is None:
+                return self._first_call(request)
+            plan, addresses = found
+        handle = (plan.stream() if stream is None else stream_handle(stream)) or 0
+        outputs = given
+        if outputs is None:
+            outputs = []
+            for make in plan.makers:
+                array = make()
+                outputs.append(array)
+                addresses += (plan.address(array),)
+        if plan.keep is not None:
+            addresses += tuple([plan.keep(number, handle) for number in numbers])
+        plan.launch(addresses, handle)
         return outputs[0] if self._single else self._result(outputs)
 
     def warmup(
@@ -125,11 +137,8 @@ class CompiledKernel:
         Afterwards such calls may be captured into a CUDA graph. Takes and raises what a call does.
         """
         inputs = self._inputs(arguments, named)
-        given = self._given(out)
-        handle = self._stream(stream, inputs)
-        if self._scalars:
-            inputs = self._scalars.place(inputs, handle)
-        checked = check_call(self.kernel, inputs, given, handle, debug=self._debug)
+        given = None if out is None else self._given(out)
+        checked = self._check(inputs, given, self._stream(stream, inputs), debug=self._debug)
         self._executable(checked).prepare(checked.call)
 
     def tile_kernel(self, rows: int | None = None) -> TileKernel:
@@ -170,16 +179,11 @@ class CompiledKernel:
         return _emitter().manifest(self.tile_kernel())
 
     def _inputs(self, arguments: Sequence[object], named: Mapping[str, object]) -> Sequence[object]:
-        if not arguments and len(named) == len(self._names):
-            try:
-                return self._in_order(named)
-            except KeyError:
-                pass
+        if not named and len(arguments) == len(self._names):
+            return arguments
         return arrange(self._reporter, arguments, named)
 
-    def _given(self, out: object) -> list[object] | None:
-        if out is None:
-            return None
+    def _given(self, out: object) -> list[object]:
         if self._single and not isinstance(out, dict):
             return [out]
         return outputs_given(self._reporter, out)
@@ -188,51 +192,89 @@ class CompiledKernel:
         if stream is not None:
             return stream_handle(stream)
         try:
-            return library_of(inputs[-1]).stream(inputs[-1])
+            return library_of(inputs[-1]).stream(inputs[-1])()
         except ArrayError:
             return None
 
-    def _first_call(
+    def _check(
         self,
         inputs: Sequence[object],
         given: Sequence[object] | None,
         stream: int | None,
-        key: Hashable | None,
-    ) -> Any:
-        """Check, prepare and launch a call, and leave a plan for those with the same key."""
-        checked = check_call(self.kernel, inputs, given, stream, debug=self._debug)
+        *,
+        debug: bool,
+    ) -> CheckedCall:
+        if self._scalars:
+            inputs = self._scalars.place(inputs, stream)
+        return check_call(self.kernel, inputs, given, stream, debug=debug)
+
+    def _find(self, request: Request) -> tuple[Plan, tuple[int, ...]] | None:
+        """The plan for a call and its arrays' addresses; None if no call like it has left one.
+
+        Looks at everything that may differ between calls, addresses included.
+        """
+        try:
+            addresses, marks = read_marks(request.arrays, request.stream)
+        except ArrayError:
+            return None
+        plan = self._plans.get((request.numbers, marks))
+        if plan is None:
+            return None
+        if addresses not in plan.known:
+            if plan.crowded(addresses):
+                self._check(request.inputs, request.given, request.stream, debug=False)
+            plan.remember(addresses)
+        plan.recognise(request.arrays)
+        self._recent[request.given is None][request.numbers] = plan
+        return plan, addresses
+
+    def _first_call(self, request: Request) -> Any:
+        """Check, prepare and launch a call, and leave a plan for those like it."""
+        inputs, stream = request.inputs, request.stream
+        checked = self._check(inputs, request.given, stream, debug=self._debug)
         executable = self._executable(checked)
         call = checked.call
         if not isinstance(executable, DeviceExecutable):
             executable.launch(call)
             return self._result(checked.outputs)
-        launch = executable.bind(call)
-        tensors = self.kernel.signature.tensors
-        launch(
-            [*(call.arrays[t.name].pointer for t in tensors), call.offs.pointer], call.stream or 0
-        )
-        if key is not None and not self._debug:
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            library = library_of(model(self.kernel.signature, inputs))
-            self._plans[key] = self._plan(launch, checked, library)
+        numbers = [self._names[position] for position in request.numbers]
+        arrays = [name for name in self._names if name not in numbers]
+        order = [*arrays, *self._outputs, *numbers]
+        views = [call.arrays.get(name, call.offs) for name in order]
+        launch = executable.bind(call, order)
+        launch([view.pointer for view in views], stream or 0)
+        if not self._debug:
+            extents = tuple(view.extent for view in views[: len(request.arrays)])
+            self._keep(self._plan(launch, extents, checked, request), request)
         return self._result(checked.outputs)
+
+    def _keep(self, plan: Plan, request: Request) -> None:
+        """Have the plan for calls like the one that it was made for, which was in order."""
+        addresses, marks = read_marks(request.arrays, request.stream)
+        plan.remember(addresses)
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        self._plans[request.numbers, marks] = plan
+        self._recent[request.given is None][request.numbers] = plan
 
     def _plan(
         self,
         launch: Callable[[Sequence[int], int], None],
+        extents: tuple[tuple[int, int], ...],
         checked: CheckedCall,
-        library: Library,
+        request: Request,
     ) -> Plan:
-        signature, call = self.kernel.signature, checked.call
-        names = [*self._names, *(t.name for t in signature.outputs)]
-        views = [call.arrays.get(name, call.offs) for name in names]
+        offs, device = request.inputs[-1], checked.call.offs.device
+        assert device is not None
         return Plan(
             launch=launch,
-            arrange=itemgetter(*map(names.index, (*(t.name for t in signature.tensors), OFFSETS))),
+            stream=library_of(offs).stream(offs),
+            keep=number_keeper(device) if request.numbers else None,
             makers=checked.makers,
-            library=library,
-            extents=tuple(view.extent for view in views),
+            address=library_of(model(self.kernel.signature, request.inputs)).address,
+            extents=extents,
+            outputs=len(request.given or ()),
+            read=reader(request.arrays),
         )
 
     def _executable(self, checked: CheckedCall) -> Executable:
@@ -259,9 +301,7 @@ class CompiledKernel:
         return executable
 
     def _result(self, outputs: Sequence[Any]) -> Any:
-        if len(outputs) == 1:
-            return outputs[0]
-        return dict(zip((t.name for t in self.kernel.signature.outputs), outputs, strict=True))
+        return outputs[0] if self._single else dict(zip(self._outputs, outputs, strict=True))
 
 
 def stream_handle(stream: object) -> int:

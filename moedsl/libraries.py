@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from moedsl.arrays import ArrayError, ArrayView, element_type, library_type, packed_strides
+from moedsl import torch_shortcuts
+from moedsl.arrays import (
+    ArrayError,
+    ArrayView,
+    element_type,
+    library_type,
+    packed_strides,
+    unread,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
+    from moedsl.arrays import Reader
     from moedsl.ir.core import DType
 
 LEGACY_STREAM = 1
@@ -47,8 +57,14 @@ class Library(Protocol):
         ArrayError if the library cannot.
         """
 
-    def stream(self, array: Any) -> int | None:
-        """Handle of the stream on which the library now works on the array's device, if any."""
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        """Tells which arrays have marks like these but for address, quicker than marks do.
+
+        It may miss some.
+        """
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
+        """What tells the stream on which the library works on the array's device, if any."""
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         """The contents on the host, all work on them finished."""
@@ -86,6 +102,14 @@ def _library(kind: type) -> Library:
         f"is no array but of type {kind.__name__}",
         "pass an array of NumPy, torch, CuPy or JAX, or one with DLPack",
     )
+
+
+def _no_stream() -> None:
+    """The stream of arrays on the host."""
+
+
+def _legacy_stream() -> int:
+    return LEGACY_STREAM
 
 
 def _mark(view: ArrayView) -> tuple[int, Hashable]:
@@ -136,8 +160,11 @@ class _Views:
     ) -> Callable[[], Any]:
         raise AssertionError("it makes no arrays")
 
-    def stream(self, array: Any) -> int | None:
-        return None
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        return unread
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
+        return _no_stream
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         raise AssertionError("it holds no offs and no map")
@@ -160,8 +187,11 @@ class _Numpy:
     ) -> Callable[[], Any]:
         return partial(np.zeros if zero else np.empty, shape, numpy_type(dtype))
 
-    def stream(self, array: Any) -> int | None:
-        return None
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        return unread
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
+        return _no_stream
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         return np.asarray(array)
@@ -184,19 +214,22 @@ class _Torch:
                 *array.stride(),
                 array.dtype,
                 array.get_device(),
+                array.is_neg(),
                 pointer & 15,
             )
         except RuntimeError as error:
             raise ArrayError(f"cannot be read: {error}") from error
         return pointer, key
 
-    def address(self, array: Any) -> int:
-        address: int = array.data_ptr()
-        return address
+    address = staticmethod(methodcaller("data_ptr"))
 
     def view(self, array: Any, stream: int | None) -> ArrayView:
         if str(array.layout) != "torch.strided":
             raise ArrayError(f"has layout {array.layout}", "pass a dense tensor")
+        if array.is_neg():
+            raise ArrayError(
+                "is negated where it is read, not in memory", "call resolve_neg() on it"
+            )
         if array.device.type == "cpu":
             return host_view(self.fetch(array), writable=True)
         if array.device.type != "cuda":
@@ -213,16 +246,20 @@ class _Torch:
     def maker(
         self, like: Any, shape: tuple[int, ...], dtype: DType, *, zero: bool
     ) -> Callable[[], Any]:
-        torch = sys.modules["torch"]
-        options = {"dtype": getattr(torch, library_type(dtype)), "device": like.device}
+        torch, device = sys.modules["torch"], like.device
+        kind = getattr(torch, library_type(dtype))
         if zero:
-            return partial(torch.zeros, shape, **options)
-        # torch.empty costs the host half as much again.
-        return partial(torch.empty_strided, shape, packed_strides(shape), **options)
+            return partial(torch.zeros, shape, dtype=kind, device=device)
+        return torch_shortcuts.empty(torch, shape, packed_strides(shape), kind, device)
 
-    def stream(self, array: Any) -> int | None:
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        return torch_shortcuts.reader(sys.modules["torch"], arrays)
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
         device = array.get_device()
-        return None if device < 0 else self._current_stream(device)
+        if device < 0 or self._current_stream is None:
+            return _no_stream
+        return partial(self._current_stream, device)
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         host = array.detach().cpu()
@@ -266,9 +303,17 @@ class _Cupy:
 
         return on_device
 
-    def stream(self, array: Any) -> int | None:
-        with array.device:
-            return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        return unread
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
+        device, current = array.device, sys.modules["cupy"].cuda.get_current_stream
+
+        def on_device() -> int:
+            with device:
+                return int(current().ptr)
+
+        return on_device
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         return np.asarray(array.get())
@@ -318,8 +363,11 @@ class _Other:
             "pass a writable torch, CuPy or NumPy array as out=",
         )
 
-    def stream(self, array: Any) -> int | None:
-        return None if _on_host(array) else LEGACY_STREAM
+    def reader(self, arrays: Sequence[Any]) -> Reader:
+        return unread
+
+    def stream(self, array: Any) -> Callable[[], int | None]:
+        return _no_stream if _on_host(array) else _legacy_stream
 
     def fetch(self, array: Any) -> np.ndarray[Any, Any]:
         return np.asarray(array)

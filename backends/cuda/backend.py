@@ -9,12 +9,10 @@ from moedsl.backend import Availability
 from moedsl.source.diagnostic import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from moedsl.arrays import ArrayView
     from moedsl.backends.cuda.cache import KernelCache
     from moedsl.backends.cuda.executable import CudaExecutable
-    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
     from moedsl.lower.pipeline import Pass
 
@@ -100,13 +98,11 @@ class CudaBackend:
 
         return manifest(kernel, self.compile(kernel).variant())
 
-    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
-        """An array without dimensions that holds ``data``, for work on ``stream`` from now on."""
-        from moedsl.arrays import ArrayView
+    def number_keeper(self, device: int) -> Callable[[bytes, int], int]:
+        """What keeps numbers on a device, see NumberKeeper."""
         from moedsl.backends.cuda.numbers import numbers_on
 
-        address = numbers_on(device).at(data, stream)
-        return ArrayView(address, (), (), dtype, device, owner=None, writable=False)
+        return numbers_on(device).at
 
     def cache(self) -> KernelCache:
         """The cubins of this user."""

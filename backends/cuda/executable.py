@@ -17,6 +17,8 @@ from moedsl.source.diagnostic import Diagnostic, Severity, UnavailableError
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from moedsl.backend import Call
     from moedsl.backends.cuda.abi import AccessModes, GeneratedKernel
     from moedsl.backends.cuda.driver import Gpu
@@ -93,7 +95,9 @@ class CudaExecutable:
         views = [call.arrays[tensor.name] for tensor in self.kernel.signature.tensors]
         self.bind(call)([view.pointer for view in (*views, call.offs)], call.stream or 0)
 
-    def bind(self, call: Call) -> BoundLaunch:
+    def bind(
+        self, call: Call, order: Sequence[str] | None = None
+    ) -> Callable[[Sequence[int], int], None]:
         """A launch for all calls whose arrays differ from these in address only, not modulo 16.
 
         Raises UnavailableError where the kernel cannot run on the arrays' device, or is not ready
@@ -106,10 +110,11 @@ class CudaExecutable:
         with current(device):
             capturing = is_capturing(stream)
         resident = self._resident(modes, device, capturing=capturing)
-        bound = BoundLaunch(resident, self.kernel.signature, call)
+        bound = BoundLaunch(resident, self.kernel.signature, call, order)
         if not capturing:
             bound.reserve(stream)
-        return bound
+        # A method is called sooner than an object that has it.
+        return bound.__call__
 
     def _resident(self, modes: AccessModes, device: Gpu, *, capturing: bool) -> Resident:
         key = modes, device.ordinal

@@ -9,8 +9,9 @@ import ctypes
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
+from moedsl.arguments import OFFSETS
 from moedsl.backends.cuda.abi import (
     IndexExtent,
     OffsetsPointer,
@@ -23,7 +24,7 @@ from moedsl.backends.cuda.abi import (
 from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
 from moedsl.backends.cuda.streams import LEGACY_STREAM, PER_THREAD_STREAM
 from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
-from moedsl.backends.cuda.workspace import Workspaces
+from moedsl.backends.cuda.workspace import Scratch, Workspaces
 from moedsl.source.diagnostic import UnavailableError
 from moedsl.work import ceil_div
 
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import GeneratedKernel
     from moedsl.backends.cuda.driver import Gpu
     from moedsl.backends.cuda.nvrtc import Binary
-    from moedsl.backends.cuda.workspace import Scratch
     from moedsl.ir.moe import Signature
 
 _BLOCK_ALIGNMENT = 256
-_MOST_ENCODED = 64
+_MOST_ENCODED = 256
+_UNWRITTEN = Scratch()
 _NO_ELEMENTS = 1 << 20
 """Address of arrays without any, of which libraries give none or one that a map cannot take."""
 
@@ -157,6 +158,7 @@ class MappedTensor:
         encoded = self._encoded.get(address)
         if encoded is None:
             encoded = self._encode(address)
+        self.address = None
         for place, data in zip(self._places, encoded, strict=True):
             arguments[place] = data
         self.address = address
@@ -170,17 +172,32 @@ class MappedTensor:
         return encoded
 
 
-class BoundLaunch:
-    """Launches of one kernel for arrays of fixed shapes and strides on one device."""
+Lane: TypeAlias = "tuple[Any, Callable[[], tuple[Any]]]"
+"""A stream as the driver's bindings have it, and the driver's launch on it."""
 
-    def __init__(self, resident: Resident, signature: Signature, call: Call) -> None:
+
+class BoundLaunch:
+    """Launches of one kernel for arrays of fixed shapes and strides on one device.
+
+    ``order`` names the arrays in the order in which launches take their addresses: for None the
+    signature's tensors, then offs.
+    """
+
+    def __init__(
+        self,
+        resident: Resident,
+        signature: Signature,
+        call: Call,
+        order: Sequence[str] | None = None,
+    ) -> None:
         generated = resident.generated
         self._resident = resident
         self._blocks = generated.grid.blocks(call.sizes, resident.blocks)
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        varying = fill_arguments(self._arguments, generated, signature, call)
+        order = order or [*(tensor.name for tensor in signature.tensors), OFFSETS]
+        varying = fill_arguments(self._arguments, generated, order, call)
         self._pointers, self._workspace = varying.pointers, varying.workspace
         self._maps = self._mapped(varying, call) if self._blocks else []
         buffer = (ctypes.c_char * generated.argument_bytes).from_buffer(self._arguments)
@@ -188,13 +205,17 @@ class BoundLaunch:
         self._parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         self._parameters_address = ctypes.addressof(self._parameters)
         self._driver = driver()
-        self._launch = self._launcher()
-        self._streams: dict[int, Any] = {0: self._driver.CUstream(LEGACY_STREAM)}
-        self._written: Scratch | None = None
+        self._lock = resident.lock
+        self._held: Sequence[int] = ()
+        self._written = _UNWRITTEN
         self._legacy: Scratch | None = None
         self._no_context = self._driver.CUresult.CUDA_ERROR_INVALID_CONTEXT
+        legacy = self._lane(LEGACY_STREAM)
+        self._lanes = {0: legacy, LEGACY_STREAM: legacy}
+        self._sure: dict[int, Lane] = {}
         # With one GPU, a thread's context can only be missing, which the launch itself tells.
-        self._alone = gpu_count() == 1
+        if self._blocks and gpu_count() == 1:
+            self._sure.update(self._lanes)
 
     def _mapped(self, varying: Varying, call: Call) -> list[MappedTensor]:
         """The tensors whose maps launches have to write; those of empty ones are written here."""
@@ -207,68 +228,72 @@ class BoundLaunch:
                 mapped.append(one)
         return mapped
 
-    def _launcher(self) -> Callable[[Any, int, int], tuple[Any]]:
-        """The driver's launch but for the stream, the address of the parameters, and 0."""
+    def _lane(self, stream: int) -> Lane:
+        """What launches on a stream take."""
         generated, cuda = self._resident.generated, self._driver
+        handle = cuda.CUstream(stream)
         function = cuda.CUfunction(int(self._resident.kernel.handle))
-        if generated.cluster == 1:
-            grid = (self._blocks, 1, 1, generated.threads, 1, 1, generated.shared_bytes)
-            return partial(cuda.cuLaunchKernel, function, *grid)
-        config = launch_config(
-            self._blocks, generated.threads, generated.shared_bytes, generated.cluster
-        )
-        launch = cuda.cuLaunchKernelEx
-
-        def launch_clusters(stream: Any, parameters: int, extra: int) -> tuple[Any]:
-            config.hStream = stream
-            status: tuple[Any] = launch(config, function, parameters, extra)
-            return status
-
-        return launch_clusters
+        size = self._blocks, generated.threads, generated.shared_bytes
+        if generated.cluster > 1:
+            config = launch_config(*size, generated.cluster)
+            config.hStream = handle
+            where = partial(cuda.cuLaunchKernelEx, config, function)
+        else:
+            blocks, threads, shared_bytes = size
+            grid = blocks, 1, 1, threads, 1, 1, shared_bytes
+            where = partial(cuda.cuLaunchKernel, function, *grid, handle)
+        return handle, partial(where, self._parameters_address, 0)
 
     def reserve(self, stream: int) -> None:
         """Have the workspace for launches on ``stream`` ready."""
         if self._workspace and self._blocks:
-            with current(self._resident.device), self._resident.lock:
+            with current(self._resident.device), self._lock:
                 self._bring_scratch(stream, self._driver.CUstream(stream))
 
     def __call__(self, pointers: Sequence[int], stream: int) -> None:
-        """Launch on the stream with this handle: addresses of the signature's tensors, then offs.
+        """Launch on the stream with this handle, for arrays at these addresses.
 
         Raises RuntimeError with the driver's reason, also one left behind by earlier work.
         """
-        if not self._blocks:
-            return
-        # A default stream is that of whichever context is current.
-        if (
-            stream > PER_THREAD_STREAM
-            or (self._alone and stream < PER_THREAD_STREAM)
-            or is_current(self._resident.device)
-        ):
-            status = self._submit(pointers, stream)
-            if not status:
+        lane = self._sure.get(stream)
+        if lane is None:
+            lane = self._lanes.get(stream) or self._lanes.setdefault(stream, self._lane(stream))
+            if not self._blocks:
                 return
+            if stream > PER_THREAD_STREAM:
+                self._sure[stream] = lane
+            # A default stream is that of whichever context is current.
+            elif not is_current(self._resident.device):
+                with current(self._resident.device):
+                    check((self._submit(pointers, stream, lane),))
+                return
+        if status := self._submit(pointers, stream, lane):
             if status != self._no_context:
                 check((status,))
-        with current(self._resident.device):
-            check((self._submit(pointers, stream),))
+            with current(self._resident.device):
+                check((self._submit(pointers, stream, lane),))
 
-    def _submit(self, pointers: Sequence[int], stream: int) -> Any:
+    def _submit(self, pointers: Sequence[int], stream: int, lane: Lane) -> Any:
         """Write the addresses and launch; the driver's status."""
-        words = self._words
-        handle = self._streams.get(stream)
-        if handle is None:
-            handle = self._streams[stream] = self._driver.CUstream(stream)
-        with self._resident.lock:
-            for word, number in self._pointers:
-                words[word] = pointers[number]
-            for mapped in self._maps:
-                if mapped.address != pointers[mapped.number]:
-                    mapped.move(self._arguments, pointers[mapped.number])
-            if self._workspace:
-                self._bring_scratch(stream, handle)
-            (status,) = self._launch(handle, self._parameters_address, 0)
+        with self._lock:
+            if pointers != self._held:
+                self._write(pointers)
+            if self._workspace and (stream > LEGACY_STREAM or self._written is not self._legacy):
+                self._bring_scratch(stream, lane[0])
+            (status,) = lane[1]()
         return status
+
+    def _write(self, pointers: Sequence[int]) -> None:
+        """Have the struct hold these addresses. What is interrupted is written anew next time."""
+        held, self._held = self._held, ()
+        for word, number in self._pointers:
+            if not held or held[number] != pointers[number]:
+                self._words[word] = pointers[number]
+        for mapped in self._maps:
+            if mapped.address != pointers[mapped.number]:
+                mapped.move(self._arguments, pointers[mapped.number])
+        # A copy, for lists of pointers may change.
+        self._held = tuple(pointers)
 
     def _bring_scratch(self, stream: int, handle: Any) -> None:
         """Write the addresses of the stream's scratch, where they are not written yet."""
@@ -280,10 +305,11 @@ class BoundLaunch:
             self._legacy = scratch
         if scratch is self._written:
             return
-        self._written = scratch
+        self._written = _UNWRITTEN
         for word, part in self._workspace:
             base = scratch.free if part is WorkspacePart.PARTIALS else scratch.zeroed
             self._words[word] = base + layout.offsets[part]
+        self._written = scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,10 +326,13 @@ class Varying:
 
 
 def fill_arguments(
-    arguments: bytearray, generated: GeneratedKernel, signature: Signature, call: Call
+    arguments: bytearray, generated: GeneratedKernel, order: Sequence[str], call: Call
 ) -> Varying:
-    """Write what stays the same, say what does not. ValueError for a map that cannot be."""
-    numbers = {tensor.name: number for number, tensor in enumerate(signature.tensors)}
+    """Write what stays the same, say what does not. ValueError for a map that cannot be.
+
+    ``order`` names the arrays whose addresses launches take.
+    """
+    numbers = {name: number for number, name in enumerate(order)}
     varying = Varying([], [], {})
     for field in generated.arguments:
         word = field.offset // 8
@@ -312,7 +341,7 @@ def fill_arguments(
                 varying.pointers.append((word, numbers[tensor]))
                 continue
             case OffsetsPointer():
-                varying.pointers.append((word, len(numbers)))
+                varying.pointers.append((word, numbers[OFFSETS]))
                 continue
             case WorkspacePointer(part):
                 varying.workspace.append((word, part))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moedsl.backend import PerformanceWarning
 from moedsl.backends.cuda.driver import check, current, driver, gpu
-from moedsl.backends.cuda.streams import LEGACY, LEGACY_STREAM, identify
+from moedsl.backends.cuda.streams import LEGACY, LEGACY_STREAM, PER_THREAD_STREAM, identify
 from moedsl.backends.cuda.workspace import allocating
 
 if TYPE_CHECKING:
@@ -41,18 +41,26 @@ class Numbers:
     def at(self, data: bytes, stream: int) -> int:
         """Address of the number with these 2 or 4 bytes, for work on ``stream`` from now on."""
         handle = self._driver.CUstream(stream or LEGACY_STREAM)
+        address = self._addresses.get(data)
+        if address is not None and stream != PER_THREAD_STREAM:
+            try:
+                if (address, self._identity(stream, handle)) in self._written:
+                    return address
+            except RuntimeError:
+                pass  # Most likely this thread has no context.
         with self._lock, current(self._device):
             address = self._addresses.get(data)
             if address is None:
                 address = self._addresses[data] = self._slot()
-            identity = LEGACY
-            if stream > LEGACY_STREAM:
-                identity, _ = identify(self._driver, handle)
+            identity = self._identity(stream, handle)
             if (address, identity) not in self._written:
                 fill = {2: self._driver.cuMemsetD16Async, 4: self._driver.cuMemsetD32Async}
                 check(fill[len(data)](address, int.from_bytes(data, "little"), 1, handle))
                 self._written.add((address, identity))
         return address
+
+    def _identity(self, stream: int, handle: Any) -> Hashable:
+        return identify(self._driver, handle)[0] if stream > LEGACY_STREAM else LEGACY
 
     def _slot(self) -> int:
         count = len(self._addresses)

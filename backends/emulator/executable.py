@@ -102,7 +102,7 @@ class EmulatorExecutable:
         self, generated: GeneratedKernel, call: Call
     ) -> tuple[bytes, tuple[Pointer, ...]]:
         arguments = bytearray(generated.argument_bytes)
-        varying = fill_arguments(arguments, generated, self.kernel.signature, call)
+        varying = fill_arguments(arguments, generated, [*call.arrays, _OFFSETS], call)
         for _, maps in varying.maps.values():
             for offset, description in maps:
                 arguments[offset : offset + MAP_BYTES] = record(description)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.fakes import Tensor, fake_torch
+from tests.api.fakes import FakeTorch, Tensor, fake_torch
 
 
 @pytest.fixture(autouse=True)
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """Tensors that the fake torch made."""
+def torch(monkeypatch: pytest.MonkeyPatch) -> FakeTorch:
+    """The fake torch."""
     return fake_torch(monkeypatch)
+
+
+@pytest.fixture
+def made(torch: FakeTorch) -> list[Tensor]:
+    """Tensors that it made."""
+    return torch.made

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from moedsl.arrays import ArrayView, packed_strides
+from moedsl import libraries, plan
+from moedsl.arguments import OFFSETS
+from moedsl.arrays import packed_strides
 from moedsl.backend import Availability
 from moedsl.target import TARGETS
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     import pytest
 
     from moedsl.backend import Call
-    from moedsl.ir.core import DType
     from moedsl.ir.tile import TileKernel
 
 
@@ -50,6 +51,7 @@ class Tensor:
         self.layout = "torch.strided"
         self.device = SimpleNamespace(type="cuda", index=device)
         self._pointer, self._strides = pointer, strides
+        self.negative = False
 
     def data_ptr(self) -> int:
         return self._pointer
@@ -57,11 +59,40 @@ class Tensor:
     def stride(self) -> tuple[int, ...]:
         return self._strides
 
+    def is_neg(self) -> bool:
+        return self.negative
+
     def get_device(self) -> int:
         return int(self.device.index)
 
 
 Tensor.__module__ = "torch"
+
+
+class TensorGuards:
+    """What torch's compiler has to tell whether tensors are like earlier ones."""
+
+    grad_mode = True
+    """Of two modes, guards made in one recognise nothing in the other."""
+
+    made: ClassVar[list[TensorGuards]] = []
+
+    def __init__(self, *tensors: Any, dynamic_dims_sizes: Any, dynamic_dims_strides: Any) -> None:
+        assert dynamic_dims_sizes == [list(tensor.shape) for tensor in tensors]
+        assert dynamic_dims_strides == [list(tensor.stride()) for tensor in tensors]
+        self._seen = [self._of(tensor) for tensor in tensors]
+        self.made.append(self)
+
+    def check(self, *tensors: Any) -> bool:
+        if len(tensors) != len(self._seen):
+            raise TypeError("wrong length")
+        alike = [type(t) is Tensor and self._of(t) == s for t, s in zip(tensors, self._seen)]  # noqa: B905
+        return all(alike) and len({*map(id, tensors)}) == len(tensors)
+
+    def _of(self, tensor: Tensor) -> Any:
+        device = tensor.device.index
+        kind = tensor.dtype, tensor.negative
+        return tensor.shape, tensor.stride(), kind, device, TensorGuards.grad_mode
 
 
 def tensor(
@@ -76,30 +107,52 @@ def tensor(
     return Tensor(shape, dtype, pointer, strides or packed_strides(shape), device)
 
 
-def fake_torch(monkeypatch: pytest.MonkeyPatch, stream: int = 7) -> list[Tensor]:
-    """Install a torch that makes such tensors; returns the list of those it made."""
-    made: list[Tensor] = []
+class FakeTorch:
+    """A torch that makes such tensors, and lists those it ``made`` and how."""
 
-    def make(shape: tuple[int, ...], dtype: str, device: Any) -> Tensor:
-        made.append(tensor(shape, dtype, (1 << 30) + (len(made) << 20), device=device.index))
-        return made[-1]
+    bfloat16, float16, float32 = "bfloat16", "float16", "float32"
 
-    def make_strided(
-        shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, device: Any
+    def __init__(self, *, shortcuts: bool = True) -> None:
+        self.made: list[Tensor] = []
+        self.ways: list[str] = []
+        self.stream, self.device, self.devices = 7, 0, 2
+        guards = SimpleNamespace(TensorGuards=TensorGuards, _empty_strided_cuda=self._quickly)
+        self._C = SimpleNamespace(
+            _cuda_getCurrentRawStream=lambda device: self.stream + device,
+            _cuda_getDevice=lambda: self.device,
+            _cuda_getDeviceCount=lambda: self.devices,
+        )
+        if shortcuts:
+            self._C._dynamo = SimpleNamespace(guards=guards)
+
+    def empty_strided(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, device: Any
+    ) -> Tensor:
+        return self._make("empty_strided", shape, strides, dtype, device.index)
+
+    def zeros(self, shape: tuple[int, ...], dtype: str, device: Any) -> Tensor:
+        return self._make("zeros", shape, packed_strides(shape), dtype, device.index)
+
+    def _quickly(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Tensor:
+        return self._make("quickly", shape, strides, dtype, self.device)
+
+    def _make(
+        self, way: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str, device: int
     ) -> Tensor:
         assert strides == packed_strides(shape)
-        return make(shape, dtype, device)
+        self.ways.append(way)
+        self.made.append(tensor(shape, dtype, (1 << 30) + (len(self.made) << 20), device=device))
+        return self.made[-1]
 
-    torch = SimpleNamespace(
-        empty_strided=make_strided,
-        zeros=make,
-        bfloat16="bfloat16",
-        float16="float16",
-        float32="float32",
-        _C=SimpleNamespace(_cuda_getCurrentRawStream=lambda device: stream + device),
-    )
+
+def fake_torch(monkeypatch: pytest.MonkeyPatch, *, shortcuts: bool = True) -> FakeTorch:
+    """Install such a torch."""
+    torch = FakeTorch(shortcuts=shortcuts)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    return made
+    # A library keeps what it found in the torch of its time.
+    monkeypatch.setattr(libraries, "LIBRARIES", {})
+    monkeypatch.setattr(plan, "LIBRARIES", libraries.LIBRARIES)
+    return torch
 
 
 @dataclass
@@ -117,9 +170,18 @@ class FakeExecutable:
     def launch(self, call: Call) -> None:
         raise AssertionError("a device executable is launched through bind")
 
-    def bind(self, call: Call) -> Callable[[Sequence[int], int], None]:
+    def bind(
+        self, call: Call, order: Sequence[str] | None = None
+    ) -> Callable[[Sequence[int], int], None]:
+        """``launched`` holds the pointers in the order of the signature's tensors, then offs."""
         self.bound.append(call)
-        return lambda pointers, stream: self.launched.append((list(pointers), stream))
+        ours = [*(t.name for t in self.kernel.signature.tensors), OFFSETS]
+        at = [(order or ours).index(name) for name in ours]
+
+        def launch(pointers: Sequence[int], stream: int) -> None:
+            self.launched.append(([pointers[number] for number in at], stream))
+
+        return launch
 
 
 @dataclass
@@ -133,9 +195,12 @@ class FakeDevice:
     def availability(self) -> Availability:
         return Availability(True, "a fake", target=TARGETS["sm_89"])
 
-    def keep_number(self, data: bytes, dtype: DType, device: int, stream: int) -> ArrayView:
-        self.numbers.append((data, device, stream))
-        return ArrayView((1 << 35) + 16 * len(self.numbers), (), (), dtype, device, None)
+    def number_keeper(self, device: int) -> Callable[[bytes, int], int]:
+        def keep(data: bytes, stream: int) -> int:
+            self.numbers.append((data, device, stream))
+            return (1 << 35) + 16 * len(self.numbers)
+
+        return keep
 
     def compile(self, kernel: TileKernel) -> FakeExecutable:
         self.executables.append(FakeExecutable(kernel))

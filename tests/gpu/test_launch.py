@@ -363,8 +363,8 @@ def test_host_time_of_a_call(torch: Any) -> None:
         call(**named, out=out)
         given = host_time(torch, lambda call=call, out=out: call(**named, out=out))
         fresh = host_time(torch, lambda call=call: call(**named))
-        (plan, *_), addresses = call._plans.values(), [a.data_ptr() for a in named.values()]
-        addresses = [addresses[0], addresses[1], out.data_ptr(), addresses[2]]
+        (plan, *_) = call._plans.values()
+        addresses = tuple(array.data_ptr() for array in (*named.values(), out))
         bare = host_time(torch, lambda plan=plan, at=addresses: plan.launch(at, 0))
         print(chosen.persistent, chosen.split_k, f"{given:.2e} {fresh:.2e} {bare:.2e}")
         slowest = max(slowest, given, fresh)
