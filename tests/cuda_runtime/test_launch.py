@@ -32,6 +32,7 @@ from moedsl.backends.cuda.executable import CudaExecutable, Variant
 from moedsl.backends.cuda.launch import BoundLaunch, Resident, make_resident
 from moedsl.backends.cuda.notes import Notes
 from moedsl.backends.cuda.nvrtc import Binary
+from moedsl.backends.cuda.tensor_map import encode, map_of
 from moedsl.backends.cuda.workspace import Workspaces
 from moedsl.ir.core import DType
 from moedsl.lower.build_tile import build_tile
@@ -140,6 +141,13 @@ def test_maps_follow_their_tensors(fake: FakeDriver) -> None:
         assert maps_of(packed) == [(x, 64), (w, 32), (x, 16)]
         assert struct.unpack_from("<Q", packed, 384) == (0x400,)
     assert fake.encoded == [0x100, 0x100, 0x200, 0x110, 0x110, 0x210]
+
+
+def test_the_engine_is_told_to_round_f32(fake: FakeDriver) -> None:
+    words = view((100, 64), 1 << 20, DType.F32)
+    for tf32 in (False, True):
+        encode(map_of(TensorMapOf("x", (8, 32), tf32=tf32), words), 1 << 20)
+    assert fake.types == ["CU_TENSOR_MAP_DATA_TYPE_FLOAT32", "CU_TENSOR_MAP_DATA_TYPE_TFLOAT32"]
 
 
 def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:
