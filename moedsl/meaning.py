@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from moedsl.intervals import HALF_ULP, TINY, Interval, apply, between, point
 from moedsl.ir.core import Compute, DType
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
 from moedsl.ir.moe import Contract
-from moedsl.subscript import read, round_tf32
+from moedsl.subscript import read, round_tf32, tf32_ties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,18 @@ class Mode(StrEnum):
     EXACT = "exact"
     BOUND = "bound"
     STATISTICAL = "statistical"
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor of a contraction as the multiplier sees it: ``values`` [position, depth].
+
+    Where an f32 lies half way between two tf32 numbers, either is right: there ``values`` is the
+    f32, and ``ties`` how far both are from it; elsewhere that is 0. None if there are none at all.
+    """
+
+    values: Array
+    ties: F64 | None = None
 
 
 class Problem:
@@ -83,23 +96,25 @@ class Problem:
 
     def factor(
         self, access: Access, where: Mapping[str, Positions], order: tuple[str, str]
-    ) -> Array:
-        """A factor of a contraction, as the multiplier sees it."""
+    ) -> Factor:
+        """A factor of a contraction over ``order``."""
         values = read(self.arrays, access, where, order)
-        return round_tf32(values) if self.signature.compute is Compute.TF32 else values
+        if self.signature.compute is not Compute.TF32:
+            return Factor(values)
+        rounded, ties = round_tf32(values), tf32_ties(values).astype(np.float64)
+        return Factor(np.where(ties, values, rounded), ties) if ties.any() else Factor(rounded)
 
-    def column_factors(self, where: Mapping[str, Positions]) -> dict[str, Array]:
+    def column_factors(self, where: Mapping[str, Positions]) -> dict[str, Factor]:
         """The second factor of every contraction, by its result: float64 [columns, depth]."""
-        return {
-            op.result.name: self.factor(op.rhs, where, (self.signature.columns, op.over)).astype(
-                np.float64
-            )
-            for op in self.kernel.body
-            if isinstance(op, Contract)
-        }
+        found = {}
+        for op in self.kernel.body:
+            if isinstance(op, Contract):
+                factor = self.factor(op.rhs, where, (self.signature.columns, op.over))
+                found[op.result.name] = replace(factor, values=factor.values.astype(np.float64))
+        return found
 
     def evaluate(
-        self, where: Mapping[str, Positions], factors: Mapping[str, F64], mode: Mode
+        self, where: Mapping[str, Positions], factors: Mapping[str, Factor], mode: Mode
     ) -> dict[str, Interval]:
         """Intervals of all values over one block, by name; they broadcast to [rows, columns]."""
         signature = self.signature
@@ -121,19 +136,38 @@ class Problem:
                     pass
         return values
 
-    def contract(self, rows: Array, columns: F64, mode: Mode) -> Interval:
+    def contract(self, rows: Factor, columns: Factor, mode: Mode) -> Interval:
         """``rows`` [r, k] times ``columns`` [c, k] with the error of ``mode``."""
-        depth = rows.shape[1]
+        depth = rows.values.shape[1]
         with np.errstate(all="ignore"):
-            product = rows.astype(np.float64) @ columns.T
-            if mode is Mode.EXACT or depth == 0:
-                return between(product, product) if depth else Interval(product, product)
-            # The sum of magnitudes may round too: so much more is asked for.
-            narrow = np.abs(rows.astype(np.float32)), np.abs(columns.astype(np.float32))
-            size = (narrow[0] @ narrow[1].T).astype(np.float64) * (1 + 2 * depth * HALF_ULP)
-            part = depth * self.roundoff
-            slack = part / (1 - part) if part < 1 else np.inf
-            if mode is Mode.STATISTICAL:
-                slack = min(slack, 8 * depth**0.5 * HALF_ULP)
-            error = np.where(size < _F32_MAX, slack * size + depth * TINY, np.nan)
+            product = rows.values.astype(np.float64) @ columns.values.T
+            if depth == 0:
+                return Interval(product, product)
+            error = _tie_error(rows, columns)
+            if mode is not Mode.EXACT:
+                error = error + self._summation_error(rows.values, columns.values, error, mode)
             return between(product - error, product + error)
+
+    def _summation_error(self, rows: Array, columns: F64, ties: F64, mode: Mode) -> F64:
+        """Of products with these factors, whose magnitudes may add up to ``ties`` more."""
+        depth = rows.shape[1]
+        # The sum of magnitudes may round too: so much more is asked for.
+        narrow = np.abs(rows.astype(np.float32)), np.abs(columns.astype(np.float32))
+        size = (narrow[0] @ narrow[1].T).astype(np.float64) * (1 + 2 * depth * HALF_ULP) + ties
+        part = depth * self.roundoff
+        slack = part / (1 - part) if part < 1 else np.inf
+        if mode is Mode.STATISTICAL:
+            slack = min(slack, 8 * depth**0.5 * HALF_ULP)
+        return np.where(size < _F32_MAX, slack * size + depth * TINY, np.nan)
+
+
+def _tie_error(rows: Factor, columns: Factor) -> F64:
+    """By how much a product differs at most, whichever way ties go."""
+    error = np.zeros((1, 1))
+    larger = np.abs(columns.values)
+    if columns.ties is not None:
+        error = error + np.abs(rows.values.astype(np.float64)) @ columns.ties.T
+        larger = larger + columns.ties
+    if rows.ties is not None:
+        error = error + rows.ties @ larger.T
+    return error

@@ -13,6 +13,10 @@ R ± E, where E depends on the test:
   are independent, and (2/3) K^1.5 σ 2^-24 if all truncate the same way, against an E of 5 K^1.5
   σ 2^-24 (S is about 0.64 K σ): truncation keeps a factor of seven.
 
+``compute tf32`` rounds factors to the nearest tf32 number first. Of two that are equally near
+either may be taken, and paths differ: threads take the one away from zero (``cvt.rna``), the copy
+engine the even one. E then holds what lies between the two products, in every test.
+
 The epilogue is interval arithmetic (:mod:`moedsl.intervals`). An output element passes if it lies
 between the interval's ends, each rounded to the output's type; beyond f16's largest number that
 is infinity. NaN never passes, except where the interval is unknown: the inputs hold NaN or

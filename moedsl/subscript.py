@@ -82,3 +82,15 @@ def round_tf32(array: NDArray[np.float32]) -> NDArray[np.float32]:
     bits = np.ascontiguousarray(array).view(np.uint32)
     rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
     return np.where(np.isnan(array), array, rounded)
+
+
+def tf32_ties(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far from an f32 both tf32 numbers are of which neither is nearer; 0 where one is, and
+    where one is infinite, which is the even one.
+    """
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    half_way = (bits & 0x1FFF == 0x1000) & np.isfinite(round_tf32(array))
+    lower = (bits & np.uint32(0xFFFFE000)).view(np.float32)
+    distance = np.zeros_like(array)
+    np.subtract(array, lower, out=distance, where=half_way)
+    return np.abs(distance, out=distance)

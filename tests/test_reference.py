@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from moedsl.backends.interp import BACKEND
 from moedsl.backends.interp.functions import evaluate
 from moedsl.inputs import Arguments, make_inputs
 from moedsl.intervals import Interval, apply, erfc, point
-from moedsl.ir.core import DType
+from moedsl.ir.core import Compute, DType
 from moedsl.ir.elementwise import Function
 from moedsl.ir.schedule import Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.front import load_program
 from moedsl.reference import Mode, Verdict, check_outputs, sample_rows
 from moedsl.source.span import Source
-from moedsl.subscript import round_tf32
+from moedsl.subscript import round_tf32, tf32_ties
 from moedsl.target import DEFAULT_TARGET
 from tests.kernels import combine, grouped_gemm, weight_gradient
 
@@ -222,6 +223,44 @@ def test_tf32_rounds_ties_away_from_zero() -> None:
     rounded = round_tf32(values.astype(np.float32))
     assert rounded[:5].tolist() == [1, 1 + 2**-10, -1 - 2**-10, 1, np.inf]
     assert np.isnan(round_tf32(np.array([np.nan], np.float32)))[0]
+
+
+def test_ties_of_tf32() -> None:
+    bits = [0x3F801000, 0xBF803000, 0x3F800FFF, 0x3F801001, 0x3F802000, 0x00001000]
+    bits += [0x7F7FD000, 0x7F7FF000, 0x7F800000, 0x7F801000]
+    distances = tf32_ties(np.array(bits, np.uint32).view(np.float32)).tolist()
+    assert distances == [2**-11, 2**-11, 0, 0, 0, 2**-137, 2.0**116, 0, 0, 0]
+
+
+TIE = 1 + 2.0**-11
+"""Half way between the tf32 numbers 1 and 1 + 2^-10."""
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(
+    ("element", "products", "passed"),
+    [
+        (TIE, (1, 1 + 2**-10), True),
+        (TIE, (1 - 2**-12, 1 + 2**-10 + 2**-12), False),
+        (-TIE, (-1, -1 - 2**-10), True),
+        (TIE + 2**-22, (1 + 2**-10,), True),
+        (TIE + 2**-22, (1,), False),
+        (TIE - 2**-22, (1,), True),
+        (TIE - 2**-22, (1 + 2**-10,), False),
+    ],
+)
+def test_tf32_ties_may_go_either_way_and_nothing_else(
+    element: float, products: tuple[float, ...], passed: bool, mode: Mode
+) -> None:
+    kernel = grouped_gemm(1, n=2, k=3, dtype=DType.F32)
+    kernel = replace(kernel, signature=replace(kernel.signature, compute=Compute.TF32))
+    for tied, other in (("x", "w"), ("w", "x")):
+        arguments = computed(kernel, [2], mode)
+        arguments.inputs[tied][:] = element
+        arguments.inputs[other][:] = -2
+        for product in products:
+            arguments.outputs["y"][:2] = 3 * -2 * product
+            assert check(arguments, mode).passed == passed
 
 
 def test_erfc_is_as_good_as_said() -> None:

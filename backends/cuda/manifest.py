@@ -80,8 +80,8 @@ def _describe(source: ArgumentSource) -> dict[str, object]:
             return {"is": "offsets"}
         case WorkspacePointer(part):
             return {"is": "workspace", "of": str(part)}
-        case TensorMapOf(tensor, box, clip):
+        case TensorMapOf(tensor, box, clip, tf32):
             box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(TensorSwizzle.B128)}
-            return {"is": "tensor_map", "of": tensor, **box_and_clip}
+            return {"is": "tensor_map", "of": tensor, **box_and_clip, "tf32": tf32}
         case unreachable:
             assert_never(unreachable)

@@ -72,8 +72,8 @@ class TensorMap:
     Dimensions start with the innermost, whose elements are neighbours. ``strides`` are bytes, of
     all dimensions but the innermost. The box spans ``box`` elements of each dimension, of which
     every ``steps``-th one is copied (not so in the innermost dimension, whose step has no effect);
-    its elements lie densely in shared memory. Layouts with interleaved channels are for images and
-    not offered.
+    its elements lie densely in shared memory. With ``tf32`` loads round f32 elements to the nearest
+    tf32, ties to even. Layouts with interleaved channels are for images and not offered.
     """
 
     dtype: DType
@@ -84,6 +84,7 @@ class TensorMap:
     swizzle: TensorSwizzle = TensorSwizzle.NONE
     fill: TensorFill = TensorFill.ZEROS
     promotion: Promotion = Promotion.B256
+    tf32: bool = False
 
     @property
     def rank(self) -> int:
@@ -134,6 +135,8 @@ class TensorMap:
             yield f"rows of {row} bytes in the box, wider than the swizzle of {self.swizzle}"
         if self.fill is TensorFill.NAN and self.dtype is DType.I32:
             yield "integers to be filled with NaN"
+        if self.tf32 and self.dtype is not DType.F32:
+            yield f"{self.dtype} to be rounded to tf32"
         if address % _UNIT:
             yield f"address {address:#x}; it takes multiples of {_UNIT}"
 
@@ -168,6 +171,7 @@ def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:
         tuple(reversed(strides)),
         tuple(reversed(box)),
         swizzle=TensorSwizzle.B128,
+        tf32=source.tf32,
     )
     if obstacle := description.obstacle():
         raise ValueError(f"the copy engine does not take '{source.tensor}': {obstacle}")
@@ -186,12 +190,15 @@ def encode(description: TensorMap, address: int) -> bytes:
         DType.F32: types.CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
         DType.I32: types.CU_TENSOR_MAP_DATA_TYPE_INT32,
     }
+    element = dtypes[description.dtype]
+    if description.tf32:
+        element = types.CU_TENSOR_MAP_DATA_TYPE_TFLOAT32
     swizzle = f"CU_TENSOR_MAP_SWIZZLE_{_named(description.swizzle, 'B')}"
     promotion = f"CU_TENSOR_MAP_L2_PROMOTION_{_named(description.promotion, 'L2_B')}"
     fills = cuda.CUtensorMapFloatOOBfill
     encoded: Any = check(
         cuda.cuTensorMapEncodeTiled(
-            dtypes[description.dtype],
+            element,
             description.rank,
             address,
             [cuda.cuuint64_t(extent) for extent in description.shape],

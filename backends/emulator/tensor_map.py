@@ -18,7 +18,7 @@ def record(description: TensorMap) -> bytes:
         return [*values, *(absent,) * (count - len(values))]
 
     data = struct.pack(
-        "<Q4Q5I5H5B4B",
+        "<Q4Q5I5H5B5B",
         0,
         *padded(description.strides, 4, 0),
         *padded(description.shape, 5, 1),
@@ -28,5 +28,6 @@ def record(description: TensorMap) -> bytes:
         description.dtype.bytes,
         int(description.swizzle),
         description.fill is TensorFill.NAN,
+        description.tf32,
     )
     return data.ljust(MAP_BYTES, b"\0")

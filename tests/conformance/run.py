@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.conformance import clips, copies, portable, products, synchronisation
+from tests.conformance import clips, copies, portable, products, roundings, synchronisation
 from tests.conformance.case import digest
 from tests.conformance.device import DeviceKernel, cubin_of
 from tests.conformance.model import run_model
@@ -41,7 +41,7 @@ _RAW_BYTES = 2**17
 @cache
 def all_cases() -> dict[str, Case]:
     """Every case by its name."""
-    parts = (portable, synchronisation, copies, products, kernels, clips)
+    parts = (portable, synchronisation, copies, products, kernels, clips, roundings)
     return {case.name: case for part in parts for case in part.cases()}
 
 

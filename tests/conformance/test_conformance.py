@@ -20,6 +20,8 @@ from tests.conformance.case import Random, digest
 from tests.conformance.clips import CLIPS, Clip, clip_case, expected
 from tests.conformance.device import DeviceKernel
 from tests.conformance.model import run_model
+from tests.conformance.roundings import EXPONENTS, rounding_case
+from tests.conformance.roundings import expected as rounded
 from tests.conformance.run import MODELLED, all_cases, recorded
 
 if TYPE_CHECKING:
@@ -100,6 +102,14 @@ def test_boxes_end_where_the_coordinates_say(clip: Clip) -> None:
     np.testing.assert_array_equal(np.frombuffer(data, np.uint16).reshape(want.shape), want)
 
 
+@pytest.mark.parametrize("kind", EXPONENTS)
+def test_loads_round_to_the_nearest_tf32(kind: str) -> None:
+    case = rounding_case(kind)
+    want = rounded(case, 0)
+    (data,) = run_model(case, 0)
+    np.testing.assert_array_equal(np.frombuffer(data, np.uint32), want)
+
+
 def test_obstacles_of_tensor_maps_are_named() -> None:
     good = TensorMap(DType.BF16, (64, 9), (128,), (64, 8), swizzle=TensorSwizzle.B128)
     assert good.obstacle() is None
@@ -112,6 +122,7 @@ def test_obstacles_of_tensor_maps_are_named() -> None:
         (TensorMap(DType.BF16, (64, 0), (128,), (64, 8)), "extent of 0"),
         (TensorMap(DType.BF16, (64,) * 6, (128,) * 5, (8,) * 6), "6 dimensions"),
         (TensorMap(DType.BF16, (64, 9), (128,), (64, 8), (1, 9)), "step of 9"),
+        (TensorMap(DType.BF16, (64, 9), (128,), (64, 8), tf32=True), "bf16 to be rounded"),
     ):
         assert word in (bad.obstacle() or "")
     assert "multiples of 16" in (good.obstacle(8) or "")

@@ -107,6 +107,14 @@ SPECIALISED = {
         replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,), consumer_registers=216),
     ),
     "gate and up in turns": (gate_up(), replace(TURNS, tile=TileShape(128, 64, 64), tails=())),
+    "tf32 shared": (
+        forward(compute=Compute.TF32, output=DType.BF16),
+        replace(SHARED, tile=TileShape(128, 128, 64)),
+    ),
+    "tf32 stored": (
+        forward(compute=Compute.TF32),
+        replace(STORED, tile=TileShape(64, 128, 32), split_k=2, fuse_rows=16),
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.nvrtc import compile_cubin
 from moedsl.backends.cuda.sass import disassemble
+from moedsl.ir.core import Compute
 from moedsl.ir.schedule import EpilogueStore
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
@@ -65,5 +66,6 @@ def test_specialised_defaults_use_wgmma_and_the_copy_engine(path: Path) -> None:
         assert schedule.specialised
         code = disassemble(compiled(build_tile(meaning, schedule, target)).cubin)
         assert "HGMMA" in code
+        assert ("TF32" in code) == (meaning.signature.compute is Compute.TF32)
         assert "UTMALDG" in code
         assert ("UTMASTG" in code) == (schedule.epilogue_store is EpilogueStore.TMA)

@@ -12,6 +12,7 @@ TEXT = Path(__file__).with_name("wgmma.txt")
 
 SHAPES = (
     WgmmaShape(WgmmaType.TF32, 24, None),
+    WgmmaShape(WgmmaType.TF32, 16),
     WgmmaShape(WgmmaType.BF16, 16),
     WgmmaShape(WgmmaType.BF16, 16, Major.OUTER, Major.DEPTH),
     WgmmaShape(WgmmaType.BF16, 8, Major.DEPTH, Major.OUTER),

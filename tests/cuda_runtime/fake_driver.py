@@ -48,6 +48,7 @@ class FakeDriver:
         self.launches: list[tuple[tuple[Any, ...], bytes]] = []
         self.clustered: list[tuple[int, int, int, int]] = []
         self.encoded: list[int] = []
+        self.types: list[str] = []
         self.clusters = 0
         self.seen: list[int | None] = []
 
@@ -159,6 +160,7 @@ class FakeDriver:
         _, _, box, *_ = rest
         assert address % 16 == 0 and self.context == 1
         self.encoded.append(address)
+        self.types.append(dtype)
         return 0, SimpleNamespace(opaque=[address, box[1]] * 8)
 
 

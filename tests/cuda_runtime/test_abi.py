@@ -108,6 +108,9 @@ def test_maps_have_the_dimensions_of_their_tensor() -> None:
     assert map_of(TensorMapOf("w", (1, 8, 64)), weights) == TensorMap(
         DType.BF16, (16, 8, 3), (48, 512), (64, 8, 1), swizzle=TensorSwizzle.B128
     )
+    words = replace(view((8, 16), (24, 1)), dtype=DType.F32)
+    for tf32 in (False, True):
+        assert map_of(TensorMapOf("x", (8, 32), tf32=tf32), words).tf32 == tf32
     # Strides that are never used, of one row and of none, may be anything.
     for shape in ((1, 20), (0, 20)):
         for stride in (-3, 0, 2**50):
@@ -170,6 +173,7 @@ def test_maps_and_clusters_are_in_the_manifest() -> None:
             "box": [64, 32],
             "clip": 0,
             "swizzle": 128,
+            "tf32": False,
         }
     ]
     assert written["cluster"] == 2

@@ -13,8 +13,9 @@ import pytest
 
 from moedsl.arrays import ArrayView
 from moedsl.backends.cuda import launch as launch_module
-from moedsl.backends.cuda.abi import GeneratedKernel
+from moedsl.backends.cuda.abi import GeneratedKernel, TensorMapOf
 from moedsl.backends.cuda.launch import BoundLaunch
+from moedsl.backends.cuda.tensor_map import encode, map_of
 from moedsl.ir.core import DType
 from tests.cuda_runtime.fake_driver import FakeDriver, install
 from tests.cuda_runtime.launches import (
@@ -25,6 +26,7 @@ from tests.cuda_runtime.launches import (
     call,
     maps_of,
     resident,
+    view,
 )
 
 
@@ -121,6 +123,13 @@ def test_maps_follow_their_tensors(fake: FakeDriver) -> None:
         assert maps_of(packed) == [(x, 64), (w, 32), (x, 16)]
         assert struct.unpack_from("<Q", packed, 384) == (0x400,)
     assert fake.encoded == [0x100, 0x100, 0x200, 0x110, 0x110, 0x210]
+
+
+def test_the_engine_is_told_to_round_f32(fake: FakeDriver) -> None:
+    words = view((100, 64), 1 << 20, DType.F32)
+    for tf32 in (False, True):
+        encode(map_of(TensorMapOf("x", (8, 32), tf32=tf32), words), 1 << 20)
+    assert fake.types == ["CU_TENSOR_MAP_DATA_TYPE_FLOAT32", "CU_TENSOR_MAP_DATA_TYPE_TFLOAT32"]
 
 
 def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:

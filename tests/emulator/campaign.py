@@ -26,6 +26,7 @@ from moedsl.backends.emulator.executable import EmulatorExecutable
 from moedsl.backends.emulator.options import VARIABLE, Arrival, Options, Order, Policy
 from moedsl.backends.emulator.report import KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, runtime_program
+from moedsl.fuzz.specialised import can_specialise
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType
 from moedsl.ir.elementwise import Store
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 PORTABLE, HOPPER = TARGETS["sm_80"], TARGETS["sm_90a"]
 KINDS = (
     *((compute, False) for compute in Compute),
-    *((compute, True) for compute in (Compute.BF16, Compute.F16)),
+    *((compute, True) for compute in Compute if compute is not Compute.F32),
 )
 """Of programs: what they compute in, and whether their warps are specialised."""
 PART = 250
@@ -139,7 +140,10 @@ def programs(draw: st.DrawFn, compute: Compute, specialised: bool) -> Program:
     """A random kernel, or now and then a plain one, under a schedule that no rule refuses."""
     largest = LARGEST_BOXES if specialised else LARGEST_EXTENT
     random_kernels = moe_kernels(largest=largest, computes=(compute,), boxes=specialised)
-    kernel = draw(st.one_of(*[random_kernels] * 3, _plain_kernels(compute)))
+    plain = _plain_kernels(compute)
+    if specialised:
+        plain = plain.filter(lambda kernel: can_specialise(kernel, HOPPER))
+    kernel = draw(st.one_of(*[random_kernels] * 3, plain))
     most = draw(st.sampled_from((64, 128, 128, 192)))
     shapes = specialised_schedules(kernel, HOPPER, most) if specialised else _portable(kernel)
     target = HOPPER if specialised else PORTABLE

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from moedsl.backends.emulator import BACKEND
+from moedsl.backends.emulator import BACKEND, executable
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
+from moedsl.backends.emulator.tensor_map import record
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType, Index, IndexKind
 from moedsl.ir.schedule import (
@@ -163,6 +164,26 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
         replace(SWAPPED, tile=TileShape(16, 64, 64), consumers=1, producer_registers=24),
     ),
 }
+WORDS = replace(TURNS, tile=TileShape(64, 128, 32))
+SPECIALISED |= {
+    "tf32 shared into bf16": (
+        forward(4, 72, 136, compute=Compute.TF32, output=DType.BF16),
+        replace(SHARED, tile=TileShape(128, 64, 64), tails=(64,)),
+    ),
+    "tf32 in turns": (open_depth(forward(4, 72, 136, compute=Compute.TF32)), WORDS),
+    "tf32 stored by the engine": (
+        forward(4, 264, 136, compute=Compute.TF32),
+        replace(STORED, tile=TileShape(64, 64, 128), stages=2, balanced=True, tails=(48, 32, 16)),
+    ),
+    "tf32 split and scattered": (
+        forward(4, 72, 136, compute=Compute.TF32, scatter=True, accumulate=True),
+        replace(WORDS, split_k=3, fuse_rows=33, persistent=Persistence.DYNAMIC),
+    ),
+    "tf32 of shared weights": (
+        forward(4, 328, 76, compute=Compute.TF32, weights="nk", accumulate=True),
+        replace(SWAPPED, tile=TileShape(64, 128, 32), cluster_columns=4),
+    ),
+}
 CASES |= SPECIALISED
 
 
@@ -180,13 +201,27 @@ def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch)
     poison_maps(given)
     target = TARGETS["sm_90a" if schedule.specialised else "sm_80"]
     assert not check_schedule(kernel, schedule, None, target)
-    executable = BACKEND.compile(build_tile(kernel, schedule, target))
+    compiled = BACKEND.compile(build_tile(kernel, schedule, target))
     for policy in STANDARD_POLICIES:
         monkeypatch.setenv(VARIABLE, str(Options(policy, races=races)))
         given.reset()
-        executable.launch(given.call())
+        compiled.launch(given.call())
         verdict = check_outputs(
             kernel, given.inputs, given.outputs, given.initial_outputs, given.ends, mode
         )
         assert verdict.passed, verdict.message
         assert not given.trespass()
+
+
+@pytest.mark.parametrize("rounds", [True, False], ids=["rounds", "cuts off"])
+def test_tf32_is_rounded_where_it_is_loaded(rounds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What products cut off by themselves is more than summing in any order explains."""
+    kernel, schedule = forward(4, 72, 136, compute=Compute.TF32), WORDS
+    given = make_inputs(kernel, ROWS, SIZES, Mode.STATISTICAL, 1)
+    compiled = BACKEND.compile(build_tile(kernel, schedule, TARGETS["sm_90a"]))
+    if not rounds:
+        monkeypatch.setattr(executable, "record", lambda m: record(replace(m, tf32=False)))
+    compiled.launch(given.call())
+    outputs = (given.inputs, given.outputs, given.initial_outputs, given.ends)
+    for mode in (Mode.STATISTICAL, Mode.BOUND):
+        assert check_outputs(kernel, *outputs, mode).passed == rounds

@@ -30,7 +30,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 def test_all_are_there() -> None:
     wanted = (
         "quickstart seed mixtral_up down_combine gather_up deepseek_v3 qwen3_30b gpt_oss decode "
-        "weight_gradient input_gradient"
+        "weight_gradient input_gradient f32_experts"
     )
     assert {path.stem for path in EXAMPLES} == set(wanted.split())
 

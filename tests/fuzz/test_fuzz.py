@@ -20,15 +20,16 @@ from moedsl.fuzz.draw import cases
 from moedsl.fuzz.hunt import Failure, FuzzReport, fuzz, replay
 from moedsl.fuzz.trial import HostPlace, Runner
 from moedsl.inputs import Layout
-from moedsl.ir.core import DType
+from moedsl.ir.core import Compute, DType
 from moedsl.ir.schedule import Schedule, TileShape
 from moedsl.lower.front import Program, load_program
 from moedsl.meaning import Mode
 from moedsl.source.diagnostic import DiagnosticError
 from moedsl.source.span import Source
-from moedsl.target import DEFAULT_TARGET
+from moedsl.target import DEFAULT_TARGET, TARGETS
+from tests.cuda.kernels import forward
 from tests.kernels import combine, grouped_gemm, weight_gradient
-from tests.strategies import moe_kernels
+from tests.strategies import drawn, moe_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,16 +88,35 @@ def test_random_kernels_pass(kernel: MoeKernel, seed: int) -> None:
 
 
 def test_the_same_seed_draws_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[list[Case]] = []
+    hunts: list[list[Case]] = []
     for _ in range(2):
         tried: list[Case] = []
         monkeypatch.setattr(
             "moedsl.fuzz.hunt.try_case", lambda case, *_, tried=tried: tried.append(case)
         )
         fuzz(PROGRAM, [RUNNER], cases=20, seed=5)
-        drawn.append(tried)
-    assert drawn[0] == drawn[1]
-    assert len(drawn[0]) == 20
+        hunts.append(tried)
+    assert hunts[0] == hunts[1]
+    assert len(hunts[0]) == 20
+
+
+@pytest.mark.parametrize(
+    ("kernel", "depths"),
+    [
+        (forward(), {64, 128, 256}),
+        (forward(compute=Compute.TF32), {32, 64, 128}),
+        (forward(compute=Compute.TF32, weights="ekn"), set()),
+        (forward(compute=Compute.TF32, gather=True), set()),
+        (forward(compute=Compute.F32), set()),
+    ],
+    ids=["bf16", "tf32", "tf32 across", "tf32 gathered", "f32"],
+)
+def test_specialised_warps_are_drawn_where_they_can_compute(
+    kernel: MoeKernel, depths: set[int]
+) -> None:
+    found = drawn(cases([kernel], TARGETS["sm_90a"], 1), 3, 200)
+    assert {c.schedule.tile.depth for c in found if c.schedule.specialised} == depths
+    assert any(not c.schedule.specialised for c in found)
 
 
 def test_time_ends_a_hunt() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moedsl.ir.core import DType
+from moedsl.ir.core import Compute, DType
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import (
     Comparison,
@@ -30,14 +30,22 @@ INNER_COLUMNS = grouped_gemm(8, 512, 256, weight="w[e,k,n]")
 EXPERT_INSIDE = grouped_gemm(8, 512, 256, weight="w[n,k,e]")
 
 
-def written(x: str = "m, k", y: str = "m, n", read: str = "m, k", write: str = "m, n") -> MoeKernel:
+def written(
+    x: str = "m, k",
+    y: str = "m, n",
+    read: str = "m, k",
+    write: str = "m, n",
+    dtype: str = "bf16",
+    compute: str = "bf16",
+) -> MoeKernel:
     """A grouped product with other operands or outputs than usual."""
     text = f"""kernel gemm {{
         index e = 8; index m = ragged(e); index n = 512; index k = 256; index t = dynamic
-        input  x  : bf16[{x}]
-        input  w  : bf16[e, n, k]
+        input  x  : {dtype}[{x}]
+        input  w  : {dtype}[e, n, k]
         input  at : i32[m]
         output y  : bf16[{y}]
+        compute {compute}
         y[{write}] = sum[k] x[{read}] * w[e, n, k]
     }}"""
     (kernel,) = load_program(Source("gemm.moe", text)).kernels
@@ -50,6 +58,17 @@ GATHERED_INSIDE = written(x="k, t", read="k, at[m]")
 SCATTERED = written(y="t, n", write="at[m], n")
 NARROW = grouped_gemm(8, 516, 256)
 TURNED = written(y="n, m", write="n, m")
+
+
+def in_tf32(kernel: MoeKernel) -> MoeKernel:
+    """A kernel of f32 with the line `compute tf32`."""
+    return replace(kernel, signature=replace(kernel.signature, compute=Compute.TF32))
+
+
+TF32 = in_tf32(F32)
+TF32_GATHERED = written("t, k", read="at[m], k", dtype="f32", compute="tf32")
+TF32_COLUMNS_INSIDE = in_tf32(grouped_gemm(8, 512, 256, DType.F32, weight="w[e,k,n]"))
+TF32_GRADIENT = in_tf32(weight_gradient(8, 512, 256, DType.F32))
 
 DIRECTIVES = {
     "tile.rows": "m=64",
@@ -180,6 +199,12 @@ PORTABLE = (
     Bad("MOE0412", "k=64", "no stage layout fits tile k 256", tile(depth=256), F32),
     Bad("MOE0412", "k=64", "no stage layout fits tile k 32", SPECIALISED | tile(depth=32)),
     Bad("MOE0412", "k=64", "no stage layout fits tile k 512", SPECIALISED | tile(depth=512)),
+    *(
+        Bad(
+            "MOE0412", "k=64", f"no stage layout fits tile k {k}", SPECIALISED | tile(depth=k), TF32
+        )
+        for k in (16, 256)
+    ),
     Bad(
         "MOE0413",
         "consumers",

@@ -18,6 +18,9 @@ from tests.lower.bad_schedules import (
     SCATTERED,
     SMALL_BATCHES,
     SPECIALISED,
+    TF32_COLUMNS_INSIDE,
+    TF32_GATHERED,
+    TF32_GRADIENT,
     TURNED,
     UP,
     Bad,
@@ -151,7 +154,10 @@ SPECIAL = (
             SPECIALISED,
             k,
         )
-        for k in (F32, RAGGED_INSIDE, EXPERT_INSIDE, GATHERED_INSIDE)
+        for k in (
+            *(F32, RAGGED_INSIDE, EXPERT_INSIDE, GATHERED_INSIDE),
+            *(TF32_GATHERED, TF32_COLUMNS_INSIDE, TF32_GRADIENT),
+        )
     ),
     Bad(
         "MOE0430",

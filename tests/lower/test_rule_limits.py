@@ -15,6 +15,7 @@ from tests.lower.bad_schedules import (
     GRADIENT,
     INNER_COLUMNS,
     SPECIALISED,
+    TF32,
     UP,
     Bad,
 )
@@ -78,6 +79,8 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"tile": TileShape(64, 64, 128)}),
     (UP, {"tile": TileShape(64, 64, 256), "stages": 2}),
     (UP, {"tile": TileShape(64, 80, 64)}),
+    (TF32, {"tile": TileShape(64, 64, 32)}),
+    (TF32, {"tile": TileShape(64, 64, 128), "stages": 2}),
     (INNER_COLUMNS, {"tile": TileShape(64, 128, 64)}),
     (INNER_COLUMNS, {"tile": TileShape(128, 72, 64)}),
     (UP, {"tile": TileShape(128, 256, 64)}),

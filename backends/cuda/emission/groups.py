@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import Buffer, GpuKernel, Pipeline
     from moedsl.lower.resources import WarpLayout
 
-_TYPES = {Compute.BF16: WgmmaType.BF16, Compute.F16: WgmmaType.F16}
+_TYPES = {
+    Compute.BF16: WgmmaType.BF16,
+    Compute.F16: WgmmaType.F16,
+    Compute.TF32: WgmmaType.TF32,
+}
 
 
 def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:

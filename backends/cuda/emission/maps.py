@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.abi import TensorMapOf
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import Copy, CopyWay, Fill, RoleName, Side
+from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.schedule import EpilogueStore
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, staged_part
@@ -103,13 +104,14 @@ def coordinates(access: Access, at: dict[str, str], clip: int | None, end: str) 
 def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, ...]:
     buffer = kernel.buffer(copy.buffer)
     clip = clip_of(kernel, fill, copy)
+    tf32 = kernel.signature.compute is Compute.TF32
     positions = row_heights(kernel, buffer) or (buffer.positions,)
     if not buffer.depth_inner:
         positions = (PANEL,)
     elif buffer.side is Side.ROWS:
         positions = tuple(height // kernel.schedule.cluster_columns for height in positions)
     return tuple(
-        TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip)
+        TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip, tf32)
         for extent in positions
     )
 

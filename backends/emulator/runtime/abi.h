@@ -61,7 +61,7 @@ struct EmuTensorMap {
   unsigned extents[5];
   unsigned short box[5];
   unsigned char steps[5];
-  unsigned char rank, element_bytes, swizzle, fill_nan;
+  unsigned char rank, element_bytes, swizzle, fill_nan, tf32;
 };
 
 enum EmuMma { EMU_MMA_BF16, EMU_MMA_F16, EMU_MMA_TF32 };

@@ -32,6 +32,16 @@ static unsigned box_extent(const EmuTensorMap& map, unsigned d) {
   return d ? (map.box[d] + map.steps[d] - 1u) / map.steps[d] : map.box[d];
 }
 
+// The f32 at `at` becomes the nearest tf32, of two that are as near the even one. Infinities and
+// NaN stay what they are.
+static void round_to_tf32(unsigned char* at) {
+  std::uint32_t bits;
+  std::memcpy(&bits, at, sizeof bits);
+  if ((bits >> 23 & 0xff) == 0xff) return;
+  bits = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000;
+  std::memcpy(at, &bits, sizeof bits);
+}
+
 static unsigned box_bytes(const EmuTensorMap& map) {
   unsigned bytes = map.element_bytes;
   for (unsigned d = 0; d < map.rank; d++) bytes *= box_extent(map, d);
@@ -174,6 +184,7 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
   issue_load(to, bytes, barrier, ctas, line, [map, runs, bytes, offset](SharedMemory& shared) {
     std::vector<unsigned char> box(bytes, static_cast<unsigned char>(map.fill_nan ? 0xff : 0));
     for (const Run& run : runs) std::memcpy(box.data() + run.offset, run.at, run.bytes);
+    for (unsigned i = 0; map.tf32 && i < bytes; i += 4) round_to_tf32(box.data() + i);
     for (unsigned i = 0; i < bytes; i++) shared.data[swizzled(offset + i, map.swizzle)] = box[i];
   });
 }

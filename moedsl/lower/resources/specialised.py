@@ -116,8 +116,8 @@ def kernel_obstacle(kernel: MoeKernel) -> str:
     can.
     """
     signature = kernel.signature
-    if signature.compute not in (Compute.BF16, Compute.F16):
-        return f"products are {signature.compute}, and these warps multiply bf16 and f16"
+    if signature.compute is Compute.F32:
+        return "products are f32, and these warps multiply bf16, f16 and tf32"
     rows = [op.lhs for op in kernel.body if isinstance(op, Contract)]
     mapped = [access.tensor for access in rows if gathered(access)]
     plain = [access.tensor for access in rows if not gathered(access)]
@@ -133,6 +133,19 @@ def kernel_obstacle(kernel: MoeKernel) -> str:
                     return f"the innermost dimension of {access.tensor} is {inner}"
                 if inner == signature.ragged:
                     return f"the ragged {inner} is innermost in {access.tensor}"
+    return _tf32_obstacle(kernel) if signature.compute is Compute.TF32 else ""
+
+
+def _tf32_obstacle(kernel: MoeKernel) -> str:
+    """Products take tf32 by depth only (PTX ISA: wgmma.mma_async), and do not round to it."""
+    for op in kernel.body:
+        if isinstance(op, Contract):
+            for access in (op.lhs, op.rhs):
+                name = access.tensor
+                if gathered(access):
+                    return f"{name} is read through a map, and only the copy engine rounds to tf32"
+                if not depth_inner(access, op.over):
+                    return f"products of tf32 need {op.over} innermost, and {name} has it elsewhere"
     return ""
 
 

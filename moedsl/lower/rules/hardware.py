@@ -178,10 +178,10 @@ def _advice(producer: int, start: int) -> str:
 
 
 def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
-    """Specialised warps multiply 2-byte numbers that the copy engine can bring in.
+    """Specialised warps multiply bf16, f16 and tf32 that the copy engine can bring in.
 
     It follows no maps; rows may come through one, by the producers' own hands. Its boxes start at
-    multiples of 16 bytes, and experts start anywhere in a ragged dimension.
+    multiples of 16 bytes, and experts start anywhere in a ragged dimension. It rounds to tf32.
     """
     if not case.schedule.specialised:
         return

@@ -96,12 +96,12 @@ Use a multiple of what the note says, or `swap_ab` for low tiles.
 MOE0412 no stage layout fits
 In shared memory a stage consists of lines, one for each row or column, that hold the depth. A line
 is a power of two of bytes, 64 to 512, so that swizzling spreads it over all banks. Specialised
-warps bring in lines of 128 bytes, which are 64 elements: one, two or four of them.
+warps bring in lines of 128 bytes, which are 64 elements, or 32 of tf32: one, two or four of them.
 
     tile m=64 n=128 k=96          # 96 x 2 bytes = 192
 
 Use 32, 64, 128 or 256 for 16-bit types, 16, 32, 64 or 128 for f32 and tf32; with specialised warps
-64, 128 or 256.
+64, 128 or 256, for tf32 32, 64 or 128.
 
 MOE0413 warps cannot share the tile
 The warps of a CTA, four for each consumer, form a grid, and each takes the same number of whole
@@ -257,11 +257,13 @@ were at the start.
 Use the number that the help names.
 
 MOE0429 specialised warps cannot compute the kernel
-Specialised warps multiply bf16 and f16. The copy engine brings their operands in: it follows no
-maps, but for rows of x[src[m], k], which producers gather themselves; and its boxes start at
-multiples of 16 bytes, so the ragged index cannot be innermost, where experts start anywhere.
+Specialised warps multiply bf16, f16 and tf32. The copy engine brings their operands in: it follows
+no maps, but for rows of x[src[m], k], which producers gather themselves; and its boxes start at
+multiples of 16 bytes, so the ragged index cannot be innermost, where experts start anywhere. It
+also rounds to tf32, so that rows of tf32 cannot be gathered; and the tensor cores take tf32 only
+where the summed index is innermost.
 
-    compute tf32
+    compute f32
     registers producer=40 consumer=232
 
 Write `registers off`: the portable path computes every kernel.

@@ -1,0 +1,74 @@
+"""What is proposed for specialised warps that multiply tf32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from moedsl.ir.moe import MoeKernel
+from moedsl.ir.schedule import EpilogueStore, Schedule
+from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.propose_specialised import DECODE, FEW, MANY, Shape
+from moedsl.lower.resources import resources
+from moedsl.target import TARGETS
+from tests.lower.test_propose_specialised import HOPPER, PLAIN, proposals, written
+
+PRODUCT = "sum[k] x[m, k] * w[e, n, k]"
+
+
+def in_tf32(product: str = PRODUCT, **other: Any) -> MoeKernel:
+    """``y[m, n]`` of f32 operands, bf16 if not said otherwise."""
+    return written(f"compute tf32; y[m, n] = {product}", dtype="f32", **other)
+
+
+TF32 = in_tf32()
+
+
+def stage_bytes(kernel: MoeKernel, schedule: Schedule) -> int:
+    return resources(build_tile(kernel, schedule, HOPPER), HOPPER).shared.stage_bytes
+
+
+@pytest.mark.parametrize("shape", [MANY, FEW, DECODE])
+def test_a_stage_has_half_the_depth_of_bf16_and_as_many_bytes(shape: Shape) -> None:
+    """Its products take as long, too: whatever else suits bf16 suits tf32."""
+    found, plain = proposals(TF32, shape), proposals(PLAIN, shape)
+    assert {schedule.tile.depth for schedule in found} == {32}
+    assert [replace(s, tile=replace(s.tile, depth=64)) for s in found] == plain
+    assert stage_bytes(TF32, found[0]) == stage_bytes(PLAIN, plain[0])
+
+
+@pytest.mark.parametrize(("rows", "height"), [(8, 32), (300, 128), (8000, 192), (None, 192)])
+def test_what_is_chosen_is_legal_and_suits_the_rows(rows: int | None, height: int) -> None:
+    for kernel in (TF32, in_tf32(y="f32[m, n]")):
+        schedule = choose_schedule(kernel, HOPPER, None, rows)
+        assert (schedule.specialised, schedule.tile.rows) == (True, height)
+        assert schedule.epilogue_store is EpilogueStore.TMA
+        assert check_schedule(kernel, schedule, None, HOPPER) == []
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        in_tf32("sum[k] x[m, k] * w[e, k, n]", w="e, k, n"),
+        in_tf32("sum[k] x[k, m] * w[e, n, k]", x="k, m"),
+        in_tf32("sum[k] x[at[m], k] * w[e, n, k]", x="t, k"),
+        in_tf32(k=258),
+    ],
+    ids=["columns inside", "rows inside", "through a map", "odd depth"],
+)
+def test_nothing_is_proposed_where_specialised_warps_cannot_take_operands(
+    kernel: MoeKernel,
+) -> None:
+    assert proposals(kernel) == []
+    schedule = choose_schedule(kernel, HOPPER)
+    assert not schedule.specialised
+    assert check_schedule(kernel, schedule, None, HOPPER) == []
+
+
+@pytest.mark.parametrize("sm", sorted(set(TARGETS) - {"sm_90a"}))
+def test_other_targets_take_the_portable_path(sm: str) -> None:
+    assert not choose_schedule(TF32, TARGETS[sm]).specialised
