@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from moedsl.bench import measure
@@ -12,7 +14,8 @@ from moedsl.bench.contestant import Contestant, Launch
 from moedsl.bench.kernels import KERNELS, Workload
 from moedsl.bench.operands import make_operands
 from moedsl.bench.rivals import CONTESTANTS
-from moedsl.bench.suite import public_cases
+from moedsl.bench.rivals.deepgemm import pad
+from moedsl.bench.suite import Case, public_cases
 from moedsl.source.diagnostic import UnavailableError
 
 if TYPE_CHECKING:
@@ -43,12 +46,21 @@ def test_contestants_whose_library_is_missing_are_known(monkeypatch: pytest.Monk
     assert known["naive"].available()
     missing = {name: c.install for name, c in known.items() if not c.available()}
     assert missing.pop("cublas_grouped") == "'moedsl[bench]'"
+    assert missing.pop("quack") == missing.pop("quack_untuned") == "quack-kernels"
+    assert missing.pop("deepgemm").endswith("/DeepGEMM")
 
 
 def test_without_torch_there_are_no_operands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UnavailableError, match="torch"):
         make_operands(SMALL, 0)
+
+
+def test_rows_are_padded_to_whole_units() -> None:
+    places, experts = pad(Case("", "", 8, 8, (3, 0, 4, 5)), 4)
+    assert places.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    assert experts.tolist() == [0, 0, 0, -1, 2, 2, 2, 2, 3, 3, 3, 3, 3, -1, -1, -1]
+    assert experts.dtype == np.int32
 
 
 class Bench:
