@@ -9,20 +9,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moedsl.bench.rivals import CONTESTANTS, Operands, make_operands, worst_error
+from moedsl.bench.operands import Operands, make_operands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from moedsl.bench.suite import Case
+    from moedsl.bench.contestant import Contestant, Launch
+    from moedsl.bench.kernels import Workload
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One contestant on one case. Times in seconds, clock in MHz (0 where it cannot be read).
+    """One contestant on one workload. Times in seconds, clock in MHz (0 where it is not known).
 
-    ``worst_error`` is the largest error over its allowance, None where another product is
+    ``worst_error`` is the largest error over its allowance, None where another result is
     computed; more than 1 means a wrong result.
     """
 
@@ -36,6 +37,14 @@ class Timing:
     worst_error: float | None
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """All contestants on one workload; ``left_out`` says why a rival that failed is not timed."""
+
+    timings: list[Timing]
+    left_out: dict[str, str]
+
+
 def read_clock() -> int:
     """SM clock of GPU 0 in MHz, through nvidia-smi; 0 where that is not there."""
     command = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits", "--id=0"]
@@ -47,87 +56,105 @@ def read_clock() -> int:
         return 0
 
 
-def measure_case(
-    case: Case, names: Sequence[str], rounds: int = 15, batch_seconds: float = 4e-3, seed: int = 0
-) -> list[Timing]:
-    """Time every available contestant of ``names`` on ``case``.
+def measure(
+    workload: Workload,
+    contestants: Iterable[Contestant],
+    rounds: int = 15,
+    batch_seconds: float = 4e-3,
+    seed: int = 0,
+) -> Measurement:
+    """Time every available one of ``contestants`` on ``workload``.
 
     Each result is checked against float64 on poisoned memory before anything is timed. A round
     runs all contestants once, in shuffled order, each for about ``batch_seconds`` between two
-    events. Raises UnavailableError without torch or a GPU.
+    events. A rival that raises is left out. Raises UnavailableError without torch or a GPU.
     """
-    operands = make_operands(case, seed)
-    launches: dict[str, Callable[[], Any]] = {}
+    operands = make_operands(workload, seed)
+    launches: dict[str, Launch] = {}
     errors: dict[str, float | None] = {}
-    for name in names:
-        contestant = CONTESTANTS[name]
+    left_out: dict[str, str] = {}
+    for contestant in contestants:
         if not contestant.available():
             continue
-        launches[name] = contestant.bind(operands)
-        errors[name] = _check(operands, launches[name], contestant.computes)
-    samples = _time_rounds(launches, rounds, batch_seconds, random.Random(seed))
-    clocks = {name: _clock_under(launch) for name, launch in launches.items()}
-    return [_timing(case, name, samples[name], clocks[name], errors[name]) for name in launches]
+        name = contestant.name
+        try:
+            launches[name], errors[name] = _checked(operands, contestant)
+        except Exception as error:
+            if contestant.is_moedsl:
+                raise
+            left_out[name] = f"{type(error).__name__}: {error}"
+    runs = {name: launch.run for name, launch in launches.items()}
+    samples = _time_rounds(runs, rounds, batch_seconds, random.Random(seed))
+    timings = [
+        _timing(workload, name, samples[name], _clock_under(run), errors[name])
+        for name, run in runs.items()
+    ]
+    return Measurement(timings, left_out)
 
 
-def _check(operands: Operands, launch: Callable[[], Any], computes: bool) -> float | None:
-    operands.y.fill_(float("nan"))
-    result = launch()
-    return worst_error(operands, result) if computes else None
+def _checked(operands: Operands, contestant: Contestant) -> tuple[Launch, float | None]:
+    """``contestant`` bound to ``operands``, and the error of its first result."""
+    launch = contestant.bind(operands)
+    operands.poison()
+    result = launch.unpack(launch.run())
+    error = operands.worst_error(result, stores=contestant.stores) if contestant.computes else None
+    return launch, error
 
 
 def _time_rounds(
-    launches: dict[str, Callable[[], Any]], rounds: int, batch_seconds: float, order: random.Random
+    runs: dict[str, Callable[[], Any]], rounds: int, batch_seconds: float, order: random.Random
 ) -> dict[str, list[float]]:
     import torch
 
-    def batch(launch: Callable[[], Any], count: int) -> float:
+    def batch(run: Callable[[], Any], count: int) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(count):
-            launch()
+            run()
         end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) * 1e-3 / count
 
     counts = {}
-    for name, launch in launches.items():
-        batch(launch, 2)
-        counts[name] = max(1, min(64, round(batch_seconds / batch(launch, 2))))
-    samples: dict[str, list[float]] = {name: [] for name in launches}
-    names = list(launches)
+    for name, run in runs.items():
+        batch(run, 2)
+        counts[name] = max(1, min(64, round(batch_seconds / batch(run, 2))))
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
     for _ in range(rounds):
         order.shuffle(names)
         for name in names:
-            samples[name].append(batch(launches[name], counts[name]))
+            samples[name].append(batch(runs[name], counts[name]))
     return samples
 
 
-def _clock_under(launch: Callable[[], Any]) -> int:
-    """SM clock while ``launch`` keeps the GPU busy for about a third of a second."""
+def _clock_under(run: Callable[[], Any]) -> int:
+    """SM clock while ``run`` keeps the GPU busy for about a third of a second."""
     import torch
 
     end = time.perf_counter() + 0.3
     while time.perf_counter() < end:
         for _ in range(8):
-            launch()
+            run()
         torch.cuda.current_stream().synchronize()
     for _ in range(64):
-        launch()
+        run()
     clock = read_clock()
     torch.cuda.synchronize()
     return clock
 
 
-def _timing(case: Case, name: str, samples: list[float], clock: int, error: float | None) -> Timing:
+def _timing(
+    workload: Workload, name: str, samples: list[float], clock: int, error: float | None
+) -> Timing:
     median = statistics.median(samples)
     return Timing(
         contestant=name,
         median=median,
         low=min(samples),
         high=max(samples),
-        tflops=case.flops / median * 1e-12,
-        floor_ratio=case.floor_seconds / median,
+        tflops=workload.flops / median * 1e-12,
+        floor_ratio=workload.floor_seconds / median,
         clock=clock,
         worst_error=error,
     )

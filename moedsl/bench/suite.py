@@ -1,4 +1,8 @@
-"""The public cases: shapes and exact rows per expert, and sweeps made from a seed."""
+"""The public cases: shapes and exact rows per expert, and sweeps made from a seed.
+
+How many experts a token goes to decides how many tokens there are, which only gathering and
+scattering kernels see. It is assumed to be 8 where a case's origin does not say.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +12,40 @@ from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from moedsl.rows import parse_rows
+import numpy as np
+
+from moedsl.rows import offs_from_rows, parse_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-KERNEL = """\
-kernel grouped {{
-    index  e = {experts}
-    index  m = ragged(e)
-    index  n = {n}
-    index  k = {k}
-    input  x : bf16[m, k]
-    input  w : bf16[e, n, k]
-    output y : bf16[m, n]
-    y[m, n] = sum[k] x[m, k] * w[e, n, k]
-}}
-"""
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Case:
-    """``y[m, n] = sum[k] x[m, k] * w[e, n, k]`` in bf16 with ``rows[e]`` rows for expert e."""
+    """A routing and the sizes of a layer: ``rows[e]`` rows of depth k for expert e, n columns.
+
+    A token goes to ``top`` experts. How many tokens there are follows from it, unless that were
+    fewer than one expert has rows: see :attr:`tokens`.
+    """
 
     name: str
     what: str
     n: int
     k: int
     rows: tuple[int, ...]
+    top: int = 8
 
     @property
     def experts(self) -> int:
         """E."""
         return len(self.rows)
+
+    @property
+    def active(self) -> int:
+        """Experts that have rows."""
+        return sum(count > 0 for count in self.rows)
 
     @cached_property
     def total(self) -> int:
@@ -48,32 +53,34 @@ class Case:
         return sum(self.rows)
 
     @property
-    def flops(self) -> float:
-        """Useful floating-point operations: two for each product."""
-        return 2.0 * self.total * self.n * self.k
+    def tokens(self) -> int:
+        """T: the fewest tokens of which none goes to an expert twice, or to more than ``top``."""
+        return max(-(-self.total // self.top), *self.rows)
 
-    @property
-    def bytes(self) -> float:
-        """Least traffic: rows, weights of experts that have rows, and outputs, once each."""
-        active = sum(r > 0 for r in self.rows)
-        return 2.0 * (self.total * self.k + active * self.n * self.k + self.total * self.n)
+    def segments(self) -> Iterator[tuple[int, slice]]:
+        """Every expert with its rows, also an empty slice."""
+        for expert, (count, end) in enumerate(
+            zip(self.rows, offs_from_rows(self.rows), strict=True)
+        ):
+            yield expert, slice(end - count, end)
 
-    @property
-    def floor_seconds(self) -> float:
-        """What an H200 allows: 790 TFLOP/s and 4.3 TB/s, both measured there on random data."""
-        return max(self.flops / 790e12, self.bytes / 4.3e12)
+    def draw_tokens(self, seed: int) -> NDArray[np.int32]:
+        """The token of each row, i32[rows]: each occurs, none twice with one expert.
 
-    @property
-    def text(self) -> str:
-        """The case as a ``.moe`` kernel without a schedule."""
-        return KERNEL.format(experts=self.experts, n=self.n, k=self.k)
+        Those of one expert rise, as a stable sort of a router's choices leaves them.
+        """
+        shuffled = np.random.default_rng(seed).permutation(self.tokens).astype(np.int32)
+        drawn = np.resize(shuffled, self.total)
+        for _, part in self.segments():
+            drawn[part].sort()
+        return drawn
 
 
 def public_cases() -> dict[str, Case]:
     """The nine public routings by name."""
     raw = json.loads(files("moedsl.bench").joinpath("routings.json").read_text())
     return {
-        name: Case(name, case["what"], case["n"], case["k"], tuple(case["rows"]))
+        name: Case(name, case["what"], case["n"], case["k"], tuple(case["rows"]), case["top"])
         for name, case in raw.items()
     }
 

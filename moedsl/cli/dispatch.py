@@ -43,7 +43,7 @@ COMMANDS = {
     "run": "run a kernel on irregular rows and verify it against NumPy",
     "fuzz": "hunt for inputs and schedules that give a wrong result",
     "opt": "run passes on a file or on IR text",
-    "bench": "time public cases against every rival that is installed",
+    "bench": "time the kernels of MoE layers against every rival that is installed",
     "doctor": "say what this machine has, what it lacks and how to get it",
     "cache": "list, prune or clear compiled kernels",
     "explain-code": "explain a diagnostic code",
