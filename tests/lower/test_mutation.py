@@ -13,6 +13,7 @@ SLICE = {
     "moedsl/lower/resources/specialised.py": [
         "tests/lower/test_defaults.py",
         "tests/lower/test_propose_specialised.py",
+        "tests/lower/test_share_groups.py",
     ],
     "moedsl/lower/rules/demand.py": ["tests/lower/test_rule_limits.py"],
 }
