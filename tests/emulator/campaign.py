@@ -169,7 +169,10 @@ def _portable(draw: st.DrawFn, kernel: MoeKernel) -> Schedule:
 
 
 def _plain_kernels(compute: Compute) -> st.SearchStrategy[MoeKernel]:
-    experts, extent = st.integers(1, 6), st.integers(1, 2 * LARGEST_EXTENT)
+    experts = st.integers(1, 6)
+    extent = st.integers(1, 2 * LARGEST_EXTENT) | st.integers(1, LARGEST_EXTENT // 4).map(
+        UNIT.__mul__
+    )
     dtype = st.just(FACTOR_TYPE[compute])
     plain = st.one_of(
         st.builds(grouped_gemm, experts, extent, extent, dtype),
