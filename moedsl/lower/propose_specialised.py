@@ -2,7 +2,8 @@
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
 rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
-while the other stores. What a request gives of this is kept, and the rest follows.
+while the other stores. Where rows come through a map they compute wider tiles together. What a
+request gives of this is kept, and the rest follows.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ _PRODUCER_REGISTERS, _COPYING_REGISTERS = 32, 56
 """What a producer needs at least, and one that copies rows of a map by itself."""
 _MOST_ROWS_ALONE = 128
 """Of a tile of the only consumer of a CTA: two CTAs share the SM."""
-_MOST_ROWS_WIDE = 144
-"""Of a tile twice as wide: four stages of it fit beside what is stored, and three do not hide how
-long copies take.
-"""
+_WIDE_ROWS = (144, 128, 112, 96)
+"""Of a tile twice as wide, the most that leave room for _WIDE_STAGES beside what is stored."""
+_WIDE_STAGES = 4
+"""Three do not hide how long copies take."""
 _LEAST_ROWS = 32
 _GROUP = 16
 """Row tiles that walk through the columns together: they share weights in L2."""
@@ -87,13 +88,21 @@ def propose_specialised(
     """
     if kernel_obstacle(kernel) or not (given.get("consumer_registers") or _aligned(kernel)):
         return
+    if shape is not DECODE and _profits_from_width(kernel, given):
+        for rows in _WIDE_ROWS:
+            wide = Shape(min(rows, shape.rows), (_WIDE_STAGES, _WIDE_STAGES))
+            yield from _propose(kernel, wide, given, wide=True)
+    yield from _propose(kernel, shape, given, wide=False)
+
+
+def _propose(
+    kernel: MoeKernel, shape: Shape, given: Mapping[str, Any], *, wide: bool
+) -> Iterator[Schedule]:
+    """``wide``: consumers compute a tile of twice the columns together."""
     consumers: int = given.get("consumers", 2)
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
-    wide = not shared and shape is not DECODE and _wide(kernel)
     usual = Cooperation.COOPERATIVE if wide or consumers == 1 else Cooperation.PINGPONG
     cooperation: Cooperation = given.get("cooperation", usual)
-    if wide and cooperation is usual:
-        shape = Shape(min(shape.rows, _MOST_ROWS_WIDE), shape.stages)
     swap_ab: bool = given.get("swap_ab", True)
     sharing = consumers if cooperation is Cooperation.COOPERATIVE else 1
     producer, consumer = registers_for(consumers, copying=not shared)
@@ -101,7 +110,8 @@ def propose_specialised(
     if shared and any(isinstance(op, Apply) for op in kernel.body):
         room -= _EPILOGUE_REGISTERS
     start = _start(1 if shared else 2, consumers)
-    tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab)
+    both = wide or sharing == 1
+    tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab, both=both)
     if tile is None:
         return
     step = UNIT if swap_ab else sharing * TALL
@@ -151,14 +161,16 @@ def _tile(
     consumers: int,
     sharing: int,
     swap_ab: bool,
+    *,
+    both: bool,
 ) -> TileShape | None:
-    """The largest tile for ``sharing`` consumers, each of which takes one or two tall blocks of it.
+    """The largest tile for ``sharing`` consumers, each of which takes one tall block of it, or two
+    if ``both`` and there is one sum.
 
     ``room`` is what each has: registers for sums, and flat positions of a product.
     """
     sums = sum(isinstance(op, Contract) for op in kernel.body)
-    twice = 2 * sharing * TALL <= MOST_BOX if swap_ab else sharing == 1 and shape.rows > TALL
-    tall = 2 if sums == 1 and twice else 1
+    tall = 2 if sums == 1 and both and (swap_ab or shape.rows > TALL) else 1
     flat = min(room[0] * GROUP // (sums * tall * TALL), room[1])
     depth = block_depth(kernel.signature.compute)
     if not swap_ab:
@@ -170,12 +182,18 @@ def _tile(
     return TileShape(rows, tall * sharing * TALL, depth) if fits else None
 
 
-def _wide(kernel: MoeKernel) -> bool:
-    """Whether consumers should compute a tile of twice the columns together, if its rows come
-    through a map: half as many copies of 16 bytes, which else fall behind the products.
+def _profits_from_width(kernel: MoeKernel, given: Mapping[str, Any]) -> bool:
+    """Whether two consumers should, and may, compute a tile of twice the columns together: its rows
+    come through a map. That halves the copies of 16 bytes, which else fall behind the products.
     """
-    sums = sum(isinstance(op, Contract) for op in kernel.body)
-    return _several_columns(kernel, TALL * (2 if sums == 1 else 1))
+    contracts = [op for op in kernel.body if isinstance(op, Contract)]
+    return (
+        any(gathered(op.lhs) for op in contracts)
+        and _several_columns(kernel, TALL * (2 if len(contracts) == 1 else 1))
+        and given.get("consumers", 2) == 2
+        and given.get("cooperation", Cooperation.COOPERATIVE) is Cooperation.COOPERATIVE
+        and given.get("swap_ab", True)
+    )
 
 
 def _several_columns(kernel: MoeKernel, columns: int) -> bool:

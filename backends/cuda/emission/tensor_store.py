@@ -188,9 +188,14 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
                 "if (here != part) continue;",
                 "const int first = here % Sums::kFlatParts * 32;",
                 "const int eights = moe::lesser(4, (Sums::kFlat - first) / 8);",
-                "// Rolled: what is computed of the sums stands there once for a part.",
-                "MOE_ROLL",
             )
+            if any(isinstance(op, Apply) for op in kernel.epilogue.body):
+                writer.lines(
+                    "// Rolled: what is computed of the sums stands there once for a part.",
+                    "MOE_ROLL",
+                )
+            else:
+                writer.line("MOE_UNROLL")
             with writer.block("for (int j = 0; j < eights; ++j)"):
                 for name in names:
                     writer.line(f"float {name}_four[4];")

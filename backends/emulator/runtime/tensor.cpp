@@ -83,6 +83,11 @@ static const EmuTensorMap& check_map(const void* pointer, const int* at, unsigne
   if (map.rank != rank) {
     fail_here("operands", line, text("%u coordinates for a tensor map of rank %u", rank, map.rank));
   }
+  if (map.swizzle && map.box[0] * map.element_bytes != map.swizzle) {
+    fail_here("operands", line,
+              text("a box with rows of %u bytes under a swizzle of %u: hardware does not pack them",
+                   map.box[0] * map.element_bytes, map.swizzle));
+  }
   // With boxes that start at any element an H200 stopped with an illegal instruction; those of
   // kernels that work start at multiples of 16 bytes.
   if (at[0] % static_cast<int>(bulk_alignment / map.element_bytes)) {
@@ -182,7 +187,9 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
   const std::vector<Run> runs = runs_of(map, at, map.element_bytes);
   for (const Run& run : runs) check_source(run.at, run.bytes, line);
   issue_load(to, bytes, barrier, ctas, line, [map, runs, bytes, offset](SharedMemory& shared) {
-    std::vector<unsigned char> box(bytes, static_cast<unsigned char>(map.fill_nan ? 0xff : 0));
+    std::vector<unsigned char> box(bytes);
+    // The NaN that an H100 fills with, whatever the type: every 2 bytes are 0x7ff7.
+    for (unsigned i = 0; map.fill_nan && i < bytes; i++) box[i] = i % 2 ? 0x7f : 0xf7;
     for (const Run& run : runs) std::memcpy(box.data() + run.offset, run.at, run.bytes);
     for (unsigned i = 0; map.tf32 && i < bytes; i += 4) round_to_tf32(box.data() + i);
     for (unsigned i = 0; i < bytes; i++) shared.data[swizzled(offset + i, map.swizzle)] = box[i];
