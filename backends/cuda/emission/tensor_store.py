@@ -182,12 +182,11 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
             " + moe::warp_index() % 4 * 16 + moe::lane_index() / 4;",
         )
         elements.emit_loads(rows=False)
-        writer.line("MOE_UNROLL")
-        with writer.block("for (int here = 0; here < Sums::kParts; ++here)"):
+        with writer.block("moe::with_known<0, Sums::kParts>(part, [&](auto known)", "});"):
             writer.lines(
-                "if (here != part) continue;",
-                "const int first = here % Sums::kFlatParts * 32;",
-                "const int eights = moe::lesser(4, (Sums::kFlat - first) / 8);",
+                "constexpr int kHere = decltype(known)::value;",
+                "constexpr int kFirst = kHere % Sums::kFlatParts * 4;",
+                "const int eights = moe::lesser(4, Sums::kFlat / 8 - kFirst);",
             )
             if any(isinstance(op, Apply) for op in kernel.epilogue.body):
                 writer.lines(
@@ -199,7 +198,7 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
             with writer.block("for (int j = 0; j < eights; ++j)"):
                 for name in names:
                     writer.line(f"float {name}_four[4];")
-                    writer.line(f"{name}.pick({name}_four, here, j);")
+                    writer.line(f"{name}.pick({name}_four, kHere, j);")
                 elements.emit_loads(rows=True)
                 elements.emit_values()
                 at = 0

@@ -35,6 +35,24 @@ struct Block {
     }
 };
 
+template <int kNumber>
+struct Known {
+    static constexpr int value = kNumber;
+};
+
+// Calls `with` with `number`, from kFirst up to kLast, as a constant: registers can be chosen by it.
+// Halving takes fewer jumps than asking for one after the other.
+template <int kFirst, int kLast, class With>
+MOE_DEVICE void with_known(int number, const With& with) {
+    if constexpr (kLast - kFirst == 1) {
+        with(Known<kFirst>{});
+    } else if (number < (kFirst + kLast) / 2) {
+        with_known<kFirst, (kFirst + kLast) / 2>(number, with);
+    } else {
+        with_known<(kFirst + kLast) / 2, kLast>(number, with);
+    }
+}
+
 // kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
 // Rows are the tall side, or the flat one with `kSwap`.
 //
@@ -121,17 +139,14 @@ struct GroupSums {
     MOE_DEVICE void stage(u32 target, int part) const {
         const int tall = group_thread() / 32 * 16 + lane_index() / 4;
         const int flat = lane_index() % 4 * 2;
-        MOE_UNROLL
-        for (int here = 0; here < kParts; ++here) {
-            if (here != part) continue;
-            constexpr int kMost = kFlat < 32 ? kFlat : 32;
-            const int first = here % kFlatParts * 32;
+        with_known<0, kParts>(part, [&](auto known) {
+            constexpr int kHere = decltype(known)::value, kFirst = kHere % kFlatParts * 32;
+            constexpr int kEights = (kFlat - kFirst < 32 ? kFlat - kFirst : 32) / 8;
             MOE_UNROLL
-            for (int j = 0; j < kMost / 8; ++j) {
-                if (first + j * 8 >= kFlat) continue;
+            for (int j = 0; j < kEights; ++j) {
                 float four[4];
                 MOE_UNROLL
-                for (int i = 0; i < 4; ++i) four[i] = at(here / kFlatParts, first / 8 + j, i);
+                for (int i = 0; i < 4; ++i) four[i] = at(kHere / kFlatParts, kFirst / 8 + j, i);
                 MOE_UNROLL
                 for (int i = 0; i < 2; ++i) {
                     if constexpr (kSwap) {
@@ -144,7 +159,7 @@ struct GroupSums {
                     }
                 }
             }
-        }
+        });
     }
 };
 
