@@ -22,12 +22,12 @@ from tests.conformance.device import DeviceKernel
 from tests.conformance.model import run_model
 from tests.conformance.roundings import EXPONENTS, rounding_case
 from tests.conformance.roundings import expected as rounded
-from tests.conformance.run import MODELLED, all_cases, recorded
+from tests.conformance.run import all_cases, recorded
 
 if TYPE_CHECKING:
     from tests.conformance.case import Arrays
 
-COMPARED = [name for name in all_cases() if name in recorded() and name not in MODELLED]
+COMPARED = [name for name in all_cases() if name in recorded()]
 MORE_COLUMNS = (8, 24, 120, 256)
 """Of the many numbers of columns, those that are run every time."""
 
@@ -54,7 +54,7 @@ def test_model_runs_what_is_not_compared_yet(name: str) -> None:
 @pytest.mark.parametrize("primitive", sorted({case.primitive for case in all_cases().values()}))
 def test_hardware_gives_what_the_model_gives(primitive: str) -> None:
     for case in all_cases().values():
-        if case.primitive == primitive and case.name not in MODELLED:
+        if case.primitive == primitive:
             assert digest(DeviceKernel(case).run(0)) == digest(run_model(case, 0)), case.name
 
 

@@ -198,6 +198,12 @@ void emu_tensor_load(unsigned to, const void* pointer, unsigned barrier, const i
 
 void emu_tensor_store(const void* pointer, unsigned from, const int* at, unsigned rank, int line) {
   const EmuTensorMap map = check_map(pointer, at, rank, from, line);
+  for (unsigned d = 1; d < rank; d++) {
+    if (at[d] < 0) {
+      fail_here("operands", line,
+                text("stores a box from %d on in dimension %u: an H100 stops there", at[d], d));
+    }
+  }
   const unsigned offset = from - EMU_SHARED_BASE;
   const std::vector<Run> runs = runs_of(map, at, bulk_alignment);
   for (const Run& run : runs) {

@@ -63,8 +63,10 @@ static double power_of_two(int exponent) {
   return value;
 }
 
+// Rounds towards zero, but for what lies beyond the range: that is infinite.
 static float towards_zero(double exact) {
   const auto near = static_cast<float>(exact);
+  if (std::fabs(exact) >= power_of_two(128)) return near;
   const bool away = std::fabs(static_cast<double>(near)) > std::fabs(exact);
   return away ? std::nextafter(near, 0.0f) : near;
 }
