@@ -82,9 +82,9 @@ def try_case(case: Case, kernel: MoeKernel, runner: Runner) -> Finding | None:
     """Compile and call ``kernel`` as ``case`` says; the first thing wrong, if any.
 
     Asked are: the tests of design section 6, canaries, inputs and rows of no expert untouched,
-    every output element written, the same bits again where the schedule requires determinism.
-    Raises UnavailableError where the backend cannot run here, DiagnosticError where the case does
-    not fit the kernel.
+    every output element written, the same bits again where the schedule requires determinism, and
+    without the other experts' rows where it requires batch invariance. Raises UnavailableError
+    where the backend cannot run here, DiagnosticError where the case does not fit the kernel.
     """
     resized = case.resized(kernel)
     options = Options(target=TARGETS[case.target], schedule=case.schedule)
@@ -139,9 +139,12 @@ def _try_batch(
         )
         if not verdict.passed:
             return verdict.message
+    message = ""
     if Requirement.DETERMINISTIC in case.schedule.require:
-        return _repeat(arguments, executable, place)
-    return ""
+        message = _repeat(arguments, executable, place)
+    if not message and Requirement.BATCH_INVARIANT in case.schedule.require and any(batch.rows):
+        message = _alone(kernel, batch, arguments, executable, place)
+    return message
 
 
 def _launch(executable: Executable, arguments: Arguments, place: Place) -> None:
@@ -162,6 +165,33 @@ def _repeat(arguments: Arguments, executable: Executable, place: Place) -> str:
         if len(changed):
             position = ", ".join(map(str, changed[0]))
             return f"{name}[{position}] has other bits when computed again"
+    return ""
+
+
+def _alone(
+    kernel: MoeKernel, batch: Batch, arguments: Arguments, executable: Executable, place: Place
+) -> str:
+    """Compute the busiest expert's rows without the others'; what differs, in words."""
+    most = max(batch.rows)
+    expert = batch.rows.index(most)
+    last = arguments.ends[expert]
+    rows = tuple(most if e == expert else 0 for e in range(len(batch.rows)))
+    alone = make_inputs(kernel, rows, batch.sizes, batch.mode, batch.seed, batch.layouts)
+
+    def theirs(name: str, array: Array) -> Array:
+        dims = kernel.signature.tensor(name).dims
+        own = slice(last - most, last)
+        return array[tuple(own if d == kernel.signature.ragged else slice(None) for d in dims)]
+
+    for name, array in (*alone.inputs.items(), *alone.outputs.items()):
+        array[...] = theirs(name, arguments.tensors[name].initial)
+    _launch(executable, alone, place)
+    for name, array in alone.outputs.items():
+        if kernel.signature.ragged in kernel.signature.tensor(name).dims:
+            changed = np.argwhere(_bits(array) != _bits(theirs(name, arguments.outputs[name])))
+            if len(changed):
+                position = ", ".join(map(str, changed[0]))
+                return f"{name}[{position}] of expert {expert} has other bits without other experts"
     return ""
 
 

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -199,6 +200,26 @@ def test_bits_that_change_from_run_to_run_are_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(walk.InterpExecutable, "launch", restless)
     program = Program((grouped_gemm(2, 8, 8, out=DType.F32),), (), ())
     assert hunt(program).failure is not None
+
+
+def test_bits_that_change_with_the_rows_of_others_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch = walk.InterpExecutable.launch
+
+    def crowded(self: walk.InterpExecutable, call: Call) -> None:
+        """One unit in the last place more, which every other test lets pass, if many rows are."""
+        launch(self, call)
+        y = walk.host_array(call.arrays["y"])
+        if call.sizes["m"] > 40:
+            y[...] = np.where(y == np.round(y), y, np.nextafter(y, np.float32(np.inf)))
+
+    monkeypatch.setattr(walk.InterpExecutable, "launch", crowded)
+    program = Program((grouped_gemm(4, 8, 8, out=DType.F32),), (), ())
+    failure = failure_of(hunt(program, 400))
+    assert "other bits without other experts" in failure.message
+    (batch,) = failure.case.batches
+    assert max(batch.rows) <= 40 < sum(batch.rows) + batch.spare_rows
 
 
 def test_shrunk_cases_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
