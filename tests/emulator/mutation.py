@@ -179,7 +179,7 @@ SUBJECTS: dict[str, Subject] = {
     "turns": Generated(
         forward(4, 264, 136),
         replace(STORED, stages=4, persistent=Persistence.DYNAMIC),
-        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        ((70, 0, 1, 133), (49, 3, 16, 0)),
         "sm_90a",
     ),
     "shared": Generated(
