@@ -12,7 +12,7 @@ import warnings
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arguments import Reporter, argument_names, arrange, model, outputs_given
+from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, model, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
     DEVICE_BACKEND,
@@ -240,7 +240,7 @@ class CompiledKernel:
         numbers = [self._names[position] for position in request.numbers]
         arrays = [name for name in self._names if name not in numbers]
         order = [*arrays, *self._outputs, *numbers]
-        views = [call.arrays.get(name, call.offs) for name in order]
+        views = [call.offs if name == OFFSETS else call.arrays[name] for name in order]
         launch = executable.bind(call, order)
         launch([view.pointer for view in views], stream or 0)
         if not self._debug:

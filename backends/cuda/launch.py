@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import GeneratedKernel
     from moedsl.backends.cuda.driver import Gpu
     from moedsl.backends.cuda.nvrtc import Binary
-    from moedsl.ir.moe import Signature
 
 _BLOCK_ALIGNMENT = 256
 _MOST_ENCODED = 256
@@ -179,24 +178,16 @@ Lane: TypeAlias = "tuple[Any, Callable[[], tuple[Any]]]"
 class BoundLaunch:
     """Launches of one kernel for arrays of fixed shapes and strides on one device.
 
-    ``order`` names the arrays in the order in which launches take their addresses: for None the
-    signature's tensors, then offs.
+    ``order`` names the arrays in the order in which launches take their addresses.
     """
 
-    def __init__(
-        self,
-        resident: Resident,
-        signature: Signature,
-        call: Call,
-        order: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, resident: Resident, call: Call, order: Sequence[str]) -> None:
         generated = resident.generated
         self._resident = resident
         self._blocks = generated.grid.blocks(call.sizes, resident.blocks)
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        order = order or [*(tensor.name for tensor in signature.tensors), OFFSETS]
         varying = fill_arguments(self._arguments, generated, order, call)
         self._pointers, self._workspace = varying.pointers, varying.workspace
         self._maps = self._mapped(varying, call) if self._blocks else []
