@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.nvrtc import Binary
 
 _BLOCK_ALIGNMENT = 256
-_MOST_ENCODED = 256
+_MOST_ENCODED = 1024
 _UNWRITTEN = Scratch()
 _NO_ELEMENTS = 1 << 20
 """Address of arrays without any, of which libraries give none or one that a map cannot take."""
@@ -166,7 +166,9 @@ class MappedTensor:
         with current(self._device):
             encoded = [encode(description, address) for description in self._descriptions]
         if len(self._encoded) == _MOST_ENCODED:
-            del self._encoded[next(iter(self._encoded))]
+            # Not the oldest, which launches that take turns at a few too many need next.
+            for some in list(self._encoded)[::8]:
+                del self._encoded[some]
         self._encoded[address] = encoded
         return encoded
 

@@ -156,6 +156,21 @@ def test_few_encoded_maps_are_kept(fake: FakeDriver, monkeypatch: pytest.MonkeyP
     assert maps_of(fake.launches[-1][1]) == [(0x1000, 64), (0x200, 32), (0x1000, 16)]
 
 
+def test_a_few_maps_too_many_are_not_all_encoded_anew(
+    fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are old ones kept for good where the addresses change."""
+    monkeypatch.setattr(launch_module, "_MOST_ENCODED", 64)
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
+    for first in (0x1000, 0x9000):
+        for turn in range(5):
+            del fake.encoded[:]
+            for x in range(68):
+                launch([first + 16 * x, 0x200, 0x300, 0x400], 5)
+            # Each address of x has two maps.
+            assert len(fake.encoded) < 90 or turn == 0
+
+
 def test_a_map_that_cannot_be_encoded_leaves_the_others_as_they_were(
     fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
