@@ -68,14 +68,11 @@ class Executable(Protocol):
 class DeviceExecutable(Executable, Protocol):
     """An executable for device arrays, with a short way for calls that differ little."""
 
-    def bind(
-        self, call: Call, order: Sequence[str] | None = None
-    ) -> Callable[[Sequence[int], int], None]:
+    def bind(self, call: Call, order: Sequence[str]) -> Callable[[Sequence[int], int], None]:
         """``prepare``, and a launch for all calls like this one in all but addresses.
 
-        Addresses must be the same modulo 16. The launch takes them and a stream handle: those of
-        the arrays called as in ``order``, offs among them, or of the signature's tensors in order
-        and of offs behind them.
+        Addresses must be the same modulo 16. The launch takes those of the arrays called as in
+        ``order``, which names every tensor of the signature and offs, and a stream handle.
         """
 
 

@@ -1,18 +1,23 @@
 """A compiled kernel: called with arrays of any library, it checks them and computes.
 
-The first call with arrays of some shapes, strides and alignments goes the long way: checks, choice
-of a schedule, compilation. It leaves a plan, which later calls like it look up. If their arrays
-also lie where those of an earlier call lay, nothing more is checked.
+The first call with device arrays of some types, shapes, strides and alignments goes the long way:
+checks, choice of a schedule, compilation. It leaves a plan for calls like it. Later ones find it by
+a look at everything in which such calls may differ; of addresses that are new, only whether the
+caller's outputs share memory is checked. Where the arrays are recognised by what their library has
+for that, and lie where those of an earlier call lay, not even that look is needed. Host arrays and
+debugging always take the long way.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections import defaultdict
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from moedsl.arguments import Reporter, argument_names, arrange, model, outputs_given
+from moedsl.arguments import OFFSETS, Reporter, argument_names, arrange, model, outputs_given
 from moedsl.arrays import ArrayError
 from moedsl.backend import (
     DEVICE_BACKEND,
@@ -28,7 +33,7 @@ from moedsl.checked import check_call
 from moedsl.dispatch import applicable, pick, typical_rows
 from moedsl.libraries import library_of
 from moedsl.lower.pipeline import Options, lower_kernel
-from moedsl.plan import NO_PLAN, Plan, Request, read_marks, reader
+from moedsl.plan import Plan, Recent, Request, read_marks, telling
 from moedsl.scalars import Scalars, number_keeper
 from moedsl.source.diagnostic import DiagnosticError
 
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
     from moedsl.target import Target
 
 MOST_PLANS = 4096
-"""Plans kept for one kernel before they are forgotten and made anew."""
+"""Plans kept for one kernel before some are forgotten."""
 
 
 class CompiledKernel:
@@ -89,7 +94,12 @@ class CompiledKernel:
         self._tile_kernels: dict[tuple[str | None, int | None], TileKernel] = {}
         self._executables: dict[tuple[str, Schedule], Executable] = {}
         self._plans: dict[Hashable, Plan] = {}
-        self._recent: tuple[dict[tuple[int, ...], Plan], ...] = {}, {}
+        # By whether outputs are to be made, and by the positions of the numbers.
+        recent = partial(Recent, telling(kernel.signature))
+        self._recent: tuple[dict[tuple[int, ...], Recent], ...] = (
+            defaultdict(recent),
+            defaultdict(recent),
+        )
 
     def __call__(
         self, *arguments: object, out: object = None, stream: object = None, **named: object
@@ -108,13 +118,16 @@ class CompiledKernel:
         arrays, at, numbers = self._scalars.split(inputs) if self._scalars else (inputs, (), ())
         if given is not None:
             arrays = (*arrays, *given)
-        plan = self._recent[given is None].get(at, NO_PLAN)
-        addresses = plan.read(arrays)
+        recent = self._recent[given is None][at]
+        read, plan = recent.last
+        addresses = read(arrays)
         if addresses is None or addresses not in plan.known:
-            request = Request(inputs, given, self._stream(stream, inputs), arrays, at)
-            found = self._find(request)
+            found = recent.find(inputs, arrays)
             if found is None:
-                return self._first_call(request)
+                request = Request(inputs, given, self._stream(stream, inputs), arrays, at)
+                found = self._find(request)
+                if found is None:
+                    return self._first_call(request)
             plan, addresses = found
         handle = (plan.stream() if stream is None else stream_handle(stream)) or 0
         outputs = given
@@ -224,8 +237,7 @@ class CompiledKernel:
             if plan.crowded(addresses):
                 self._check(request.inputs, request.given, request.stream, debug=False)
             plan.remember(addresses)
-        plan.recognise(request.arrays)
-        self._recent[request.given is None][request.numbers] = plan
+        self._recent[request.given is None][request.numbers].learn(plan, request)
         return plan, addresses
 
     def _first_call(self, request: Request) -> Any:
@@ -240,7 +252,7 @@ class CompiledKernel:
         numbers = [self._names[position] for position in request.numbers]
         arrays = [name for name in self._names if name not in numbers]
         order = [*arrays, *self._outputs, *numbers]
-        views = [call.arrays.get(name, call.offs) for name in order]
+        views = [call.offs if name == OFFSETS else call.arrays[name] for name in order]
         launch = executable.bind(call, order)
         launch([view.pointer for view in views], stream or 0)
         if not self._debug:
@@ -253,9 +265,13 @@ class CompiledKernel:
         addresses, marks = read_marks(request.arrays, request.stream)
         plan.remember(addresses)
         if len(self._plans) >= MOST_PLANS:
-            self._plans.clear()
+            # Not the oldest, which calls that take turns at a few too many need next.
+            for key in list(self._plans)[::8]:
+                self._plans.pop(key, None)
+            for recent in self._recent:
+                recent.clear()
         self._plans[request.numbers, marks] = plan
-        self._recent[request.given is None][request.numbers] = plan
+        self._recent[request.given is None][request.numbers].learn(plan, request)
 
     def _plan(
         self,
@@ -274,7 +290,6 @@ class CompiledKernel:
             address=library_of(model(self.kernel.signature, request.inputs)).address,
             extents=extents,
             outputs=len(request.given or ()),
-            read=reader(request.arrays),
         )
 
     def _executable(self, checked: CheckedCall) -> Executable:

@@ -60,8 +60,9 @@ class Library(Protocol):
     def reader(self, arrays: Sequence[Any]) -> Reader:
         """Tells which arrays have marks like these but for address, quicker than marks do.
 
-        It may miss some.
+        It may miss some. The first array is the library's, and it misses all if others are not.
         """
+        return unread
 
     def stream(self, array: Any) -> Callable[[], int | None]:
         """What tells the stream on which the library works on the array's device, if any."""
@@ -143,7 +144,7 @@ def host_view(array: np.ndarray[Any, Any], *, writable: bool | None = None) -> A
     )
 
 
-class _Views:
+class _Views(Library):
     """Memory that moedsl itself has put somewhere."""
 
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
@@ -160,9 +161,6 @@ class _Views:
     ) -> Callable[[], Any]:
         raise AssertionError("it makes no arrays")
 
-    def reader(self, arrays: Sequence[Any]) -> Reader:
-        return unread
-
     def stream(self, array: Any) -> Callable[[], int | None]:
         return _no_stream
 
@@ -170,7 +168,7 @@ class _Views:
         raise AssertionError("it holds no offs and no map")
 
 
-class _Numpy:
+class _Numpy(Library):
     """NumPy, with ml_dtypes for bf16."""
 
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
@@ -186,9 +184,6 @@ class _Numpy:
         self, like: Any, shape: tuple[int, ...], dtype: DType, *, zero: bool
     ) -> Callable[[], Any]:
         return partial(np.zeros if zero else np.empty, shape, numpy_type(dtype))
-
-    def reader(self, arrays: Sequence[Any]) -> Reader:
-        return unread
 
     def stream(self, array: Any) -> Callable[[], int | None]:
         return _no_stream
@@ -270,7 +265,7 @@ class _Torch:
         return np.asarray(host.view(sys.modules["torch"].int16).numpy().view(ml_dtypes.bfloat16))
 
 
-class _Cupy:
+class _Cupy(Library):
     """CuPy."""
 
     def mark(self, array: Any, stream: int | None) -> tuple[int, Hashable]:
@@ -303,9 +298,6 @@ class _Cupy:
 
         return on_device
 
-    def reader(self, arrays: Sequence[Any]) -> Reader:
-        return unread
-
     def stream(self, array: Any) -> Callable[[], int | None]:
         device, current = array.device, sys.modules["cupy"].cuda.get_current_stream
 
@@ -319,7 +311,7 @@ class _Cupy:
         return np.asarray(array.get())
 
 
-class _Other:
+class _Other(Library):
     """Any library with DLPack or ``__cuda_array_interface__``, ordered behind the producer."""
 
     def __init__(self, *, mutable: bool) -> None:
@@ -362,9 +354,6 @@ class _Other:
             f"cannot be made by moedsl as {kind.__module__}.{kind.__qualname__}",
             "pass a writable torch, CuPy or NumPy array as out=",
         )
-
-    def reader(self, arrays: Sequence[Any]) -> Reader:
-        return unread
 
     def stream(self, array: Any) -> Callable[[], int | None]:
         return _no_stream if _on_host(array) else _legacy_stream

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 def reader(torch: Any, tensors: Sequence[Any]) -> Reader:
     """What reads tensors like these: the same types, shapes, strides, element types and device.
 
-    Some like these are not recognised, among them any two that are one object.
+    Some like these are not recognised, among them any two that are one object. It is ``unread``
+    if the tensors themselves are such, or are not all tensors.
     """
     guards = getattr(_guards(torch), "TensorGuards", None)
-    if guards is None:
+    if guards is None or len({*map(id, tensors)}) < len(tensors):
         return unread
-    sizes = [list(tensor.shape) for tensor in tensors]
-    strides = [list(tensor.stride()) for tensor in tensors]
     try:
+        sizes = [list(tensor.shape) for tensor in tensors]
+        strides = [list(tensor.stride()) for tensor in tensors]
         check = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
         if check(*tensors) is not True:
             return unread

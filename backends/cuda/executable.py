@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from moedsl.arguments import OFFSETS
 from moedsl.backend import PerformanceWarning
 from moedsl.backends.cuda.access import access_modes, every_vector, vector_obstacle
 from moedsl.backends.cuda.driver import current, gpu, is_capturing
@@ -88,16 +89,15 @@ class CudaExecutable:
 
     def prepare(self, call: Call) -> None:
         """Compile, load and allocate for calls like this one."""
-        self.bind(call)
+        self.bind(call, (*call.arrays, OFFSETS))
 
     def launch(self, call: Call) -> None:
         """Launch on the call's stream; None means the default stream."""
-        views = [call.arrays[tensor.name] for tensor in self.kernel.signature.tensors]
-        self.bind(call)([view.pointer for view in (*views, call.offs)], call.stream or 0)
+        launch = self.bind(call, (*call.arrays, OFFSETS))
+        views = *call.arrays.values(), call.offs
+        launch([view.pointer for view in views], call.stream or 0)
 
-    def bind(
-        self, call: Call, order: Sequence[str] | None = None
-    ) -> Callable[[Sequence[int], int], None]:
+    def bind(self, call: Call, order: Sequence[str]) -> Callable[[Sequence[int], int], None]:
         """A launch for all calls whose arrays differ from these in address only, not modulo 16.
 
         Raises UnavailableError where the kernel cannot run on the arrays' device, or is not ready
@@ -110,7 +110,7 @@ class CudaExecutable:
         with current(device):
             capturing = is_capturing(stream)
         resident = self._resident(modes, device, capturing=capturing)
-        bound = BoundLaunch(resident, self.kernel.signature, call, order)
+        bound = BoundLaunch(resident, call, order)
         if not capturing:
             bound.reserve(stream)
         # A method is called sooner than an object that has it.

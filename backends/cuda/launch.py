@@ -35,10 +35,9 @@ if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import GeneratedKernel
     from moedsl.backends.cuda.driver import Gpu
     from moedsl.backends.cuda.nvrtc import Binary
-    from moedsl.ir.moe import Signature
 
 _BLOCK_ALIGNMENT = 256
-_MOST_ENCODED = 256
+_MOST_ENCODED = 1024
 _UNWRITTEN = Scratch()
 _NO_ELEMENTS = 1 << 20
 """Address of arrays without any, of which libraries give none or one that a map cannot take."""
@@ -167,7 +166,9 @@ class MappedTensor:
         with current(self._device):
             encoded = [encode(description, address) for description in self._descriptions]
         if len(self._encoded) == _MOST_ENCODED:
-            del self._encoded[next(iter(self._encoded))]
+            # Not the oldest, which launches that take turns at a few too many need next.
+            for some in list(self._encoded)[::8]:
+                del self._encoded[some]
         self._encoded[address] = encoded
         return encoded
 
@@ -179,24 +180,16 @@ Lane: TypeAlias = "tuple[Any, Callable[[], tuple[Any]]]"
 class BoundLaunch:
     """Launches of one kernel for arrays of fixed shapes and strides on one device.
 
-    ``order`` names the arrays in the order in which launches take their addresses: for None the
-    signature's tensors, then offs.
+    ``order`` names the arrays in the order in which launches take their addresses.
     """
 
-    def __init__(
-        self,
-        resident: Resident,
-        signature: Signature,
-        call: Call,
-        order: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, resident: Resident, call: Call, order: Sequence[str]) -> None:
         generated = resident.generated
         self._resident = resident
         self._blocks = generated.grid.blocks(call.sizes, resident.blocks)
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        order = order or [*(tensor.name for tensor in signature.tensors), OFFSETS]
         varying = fill_arguments(self._arguments, generated, order, call)
         self._pointers, self._workspace = varying.pointers, varying.workspace
         self._maps = self._mapped(varying, call) if self._blocks else []

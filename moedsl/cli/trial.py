@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moedsl.arguments import OFFSETS
 from moedsl.backend import DeviceExecutable
 from moedsl.cli.place import Gpu, Host
 from moedsl.cli.run_data import fitting
@@ -80,20 +81,19 @@ def try_kernel(
         if number == 0:
             outputs = {name: array.copy() for name, array in arguments.outputs.items()}
             step("timing")
-            seconds = place.seconds(_launcher(kernel, executable, call), wall)
+            seconds = place.seconds(_launcher(executable, call), wall)
         if wall > LONG_SECONDS:
             break
     step("")
     return Trial(seconds, tuple(verdicts), tuple(trespasses), outputs)
 
 
-def _launcher(kernel: MoeKernel, executable: Executable, call: Call) -> Callable[[], None]:
+def _launcher(executable: Executable, call: Call) -> Callable[[], None]:
     """The shortest way to launch ``call`` again."""
     if not isinstance(executable, DeviceExecutable):
         return lambda: executable.launch(call)
-    launch, stream = executable.bind(call), call.stream or 0
-    views = [call.arrays[tensor.name] for tensor in kernel.signature.tensors]
-    pointers = [view.pointer for view in (*views, call.offs)]
+    launch, stream = executable.bind(call, (*call.arrays, OFFSETS)), call.stream or 0
+    pointers = [view.pointer for view in (*call.arrays.values(), call.offs)]
     return lambda: launch(pointers, stream)
 
 

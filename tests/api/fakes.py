@@ -72,8 +72,8 @@ Tensor.__module__ = "torch"
 class TensorGuards:
     """What torch's compiler has to tell whether tensors are like earlier ones."""
 
-    grad_mode = True
-    """Of two modes, guards made in one recognise nothing in the other."""
+    grad_mode: object = True
+    """Guards made in one mode recognise nothing in another."""
 
     made: ClassVar[list[TensorGuards]] = []
 
@@ -157,12 +157,13 @@ def fake_torch(monkeypatch: pytest.MonkeyPatch, *, shortcuts: bool = True) -> Fa
 
 @dataclass
 class FakeExecutable:
-    """Remembers what it was asked to do."""
+    """Remembers what it was asked to do: for each launch also the call it was ``bound`` for."""
 
     kernel: TileKernel
     prepared: list[Call] = field(default_factory=list)
     bound: list[Call] = field(default_factory=list)
     launched: list[tuple[list[int], int]] = field(default_factory=list)
+    served: list[Call] = field(default_factory=list)
 
     def prepare(self, call: Call) -> None:
         self.prepared.append(call)
@@ -170,16 +171,15 @@ class FakeExecutable:
     def launch(self, call: Call) -> None:
         raise AssertionError("a device executable is launched through bind")
 
-    def bind(
-        self, call: Call, order: Sequence[str] | None = None
-    ) -> Callable[[Sequence[int], int], None]:
+    def bind(self, call: Call, order: Sequence[str]) -> Callable[[Sequence[int], int], None]:
         """``launched`` holds the pointers in the order of the signature's tensors, then offs."""
         self.bound.append(call)
         ours = [*(t.name for t in self.kernel.signature.tensors), OFFSETS]
-        at = [(order or ours).index(name) for name in ours]
+        at = [order.index(name) for name in ours]
 
         def launch(pointers: Sequence[int], stream: int) -> None:
             self.launched.append(([pointers[number] for number in at], stream))
+            self.served.append(call)
 
         return launch
 

@@ -73,11 +73,44 @@ def pretend(torch: Any, stream: int) -> None:
     patch.setattr(torch_shortcuts, "empty", empty)
 
 
-def report(name: str, act: Callable[[], Any]) -> None:
-    """Print the least and the median over batches of the microseconds that ``act`` takes."""
-    act()
-    times = sorted(timeit.timeit(act, number=CALLS) / CALLS for _ in range(BATCHES))
+def report(name: str, act: Callable[[], Any], calls: int = 1) -> None:
+    """Print the least and the median over batches of the microseconds of each of ``act``'s calls.
+
+    They are timed once ``act`` has been through all that it does for the first time.
+    """
+    for _ in range(2):
+        act()
+    turns = CALLS // calls
+    times = sorted(timeit.timeit(act, number=turns) / turns / calls for _ in range(BATCHES))
     print(f"{name:32} min {times[0] * 1e6:6.2f}  median {times[BATCHES // 2] * 1e6:6.2f} µs")
+
+
+def changing_rows(kernel: CompiledKernel, w: Any, offs: Any) -> None:
+    """Time calls that take turns at several numbers of rows."""
+    import torch
+
+    for counts in (1, 2, 4, 16, 64):
+        calls = [torch.zeros(8 + more, 64, dtype=torch.bfloat16) for more in range(counts)]
+        pairs = [(x, torch.zeros_like(x)) for x in calls]
+
+        def turns(pairs: list[tuple[Any, Any]] = pairs) -> None:
+            for x, out in pairs:
+                kernel(x=x, w=w, offs=offs, out=out)
+
+        report(f"{counts} numbers of rows", turns, counts)
+
+
+def changing_kinds(kernel: CompiledKernel, x: Any, w: Any, offs: Any, out: Any) -> None:
+    """Time calls that take turns at what torch tells apart and kernels do not."""
+    import torch
+
+    weights = [w, torch.nn.Parameter(w)]
+
+    def turns() -> None:
+        for one in weights:
+            kernel(x=x, w=one, offs=offs, out=out)
+
+    report("tensor and parameter", turns, len(weights))
 
 
 def main() -> None:
@@ -101,7 +134,9 @@ def main() -> None:
             for one, out in moved:
                 kernel(x=one, w=w, offs=offs, out=out)
 
-        report(f"{name}, 8 layers", layers)
+        report(f"{name}, 8 layers", layers, len(moved))
+    changing_rows(kernel, w, offs)
+    changing_kinds(kernel, x, w, offs, y)
     kernel = moedsl.load(SCALED).kernel().compile(target="sm_90a")
     report("a number and a tensor", partial(kernel, **named, a=2.0, b=torch.tensor(1.0), out=y))
 

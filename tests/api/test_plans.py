@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,78 +11,20 @@ from typing import Any
 import pytest
 
 import moedsl
-from moedsl import backend as backend_module
 from moedsl import kernel as kernel_module
 from moedsl import plan as plan_module
 from moedsl.kernel import CompiledKernel
 from moedsl.source.diagnostic import DiagnosticError
+from tests.api.calls import ADDRESSES, arguments, compute, last
 from tests.api.fakes import FakeDevice, FakeExecutable, FakeTorch, Tensor, TensorGuards, fake_torch
 from tests.api.fakes import tensor as make
 from tests.api.kernels import forward, schedule
-
-ADDRESSES = {"x": 1 << 20, "w": 1 << 21, "offs": 1 << 22, "y": 1 << 23}
 
 
 @pytest.fixture(params=[True, False], ids=["shortcuts", "public"])
 def torch(monkeypatch: pytest.MonkeyPatch, request: Any) -> FakeTorch:
     """With and without what torch has for its own compiler."""
     return fake_torch(monkeypatch, shortcuts=request.param)
-
-
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch, torch: FakeTorch) -> FakeDevice:
-    device = FakeDevice()
-    monkeypatch.setattr(backend_module, "backends", lambda: {"cuda": device})
-    return device
-
-
-def arguments(rows: int = 10, **changed: Tensor) -> dict[str, Any]:
-    """All that a call takes; ``y`` is the output."""
-    tensors = {
-        "x": make((rows, 64), pointer=ADDRESSES["x"]),
-        "w": make((3, 64, 64), pointer=ADDRESSES["w"]),
-        "offs": make((3,), "int32", ADDRESSES["offs"]),
-        "y": make((rows, 64), pointer=ADDRESSES["y"]),
-    }
-    return {**tensors, **changed}
-
-
-def compute(kernel: CompiledKernel, named: dict[str, Any], **options: Any) -> Any:
-    inputs = {name: array for name, array in named.items() if name != "y"}
-    return kernel(**inputs, out=named["y"], **options)
-
-
-@pytest.fixture
-def kernel(device: FakeDevice) -> CompiledKernel:
-    """A kernel that has served two calls with ``arguments()``, and two with fresh outputs."""
-    kernel = CompiledKernel(forward(experts=3), (), schedule=schedule())
-    named = arguments()
-    for _ in range(2):
-        compute(kernel, named)
-        kernel(named["x"], named["w"], named["offs"])
-    return kernel
-
-
-@pytest.fixture
-def executable(kernel: CompiledKernel, device: FakeDevice) -> FakeExecutable:
-    (executable,) = device.executables
-    assert len(executable.bound) == 2 and len(executable.launched) == 4
-    return executable
-
-
-def last(executable: FakeExecutable) -> dict[str, int]:
-    """Addresses of the last launch, by name."""
-    return dict(zip(("x", "w", "y", "offs"), executable.launched[-1][0], strict=True))
-
-
-@pytest.mark.parametrize("torch", [True], indirect=True)
-def test_what_was_seen_is_not_looked_at_again(
-    kernel: CompiledKernel, executable: FakeExecutable, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(kernel_module, "read_marks", lambda *_: pytest.fail("looked again"))
-    compute(kernel, arguments())
-    kernel(**{n: t for n, t in arguments().items() if n != "y"})
-    assert len(executable.launched) == 6
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
@@ -184,19 +127,29 @@ def test_interleaved_arrays_are_looked_at_once(
             compute(kernel, arguments(x=x, y=on))
 
 
-def test_one_tensor_as_two_arguments(device: FakeDevice, monkeypatch: Any) -> None:
-    """Torch's own way recognises no such call, which is served all the same."""
+def test_one_tensor_as_two_arguments(
+    torch: FakeTorch, device: FakeDevice, monkeypatch: Any
+) -> None:
+    """Torch's own way recognises no such call, which is served all the same, and others are."""
     guards: list[TensorGuards] = []
     monkeypatch.setattr(TensorGuards, "made", guards)
     kernel = CompiledKernel(forward(3, gather=True, scatter=True), (), schedule=schedule())
     rows, other = (make((10,), "int32", at) for at in (1 << 25, 1 << 26))
-    for src, dst in ((rows, rows), (rows, rows), (rows, other), (other, rows), (rows, rows)):
+
+    def check(src: Tensor, dst: Tensor) -> None:
         compute(kernel, arguments(src=src, dst=dst))
         (executable,) = device.executables
         addresses = dict(zip(("src", "dst"), executable.launched[-1][0], strict=False))
         assert addresses == {"src": src.data_ptr(), "dst": dst.data_ptr()}
-    assert len(executable.bound) == 1
-    assert len(guards) <= 1
+        assert len(executable.bound) == 1
+
+    for src, dst in ((rows, rows), (rows, rows), (rows, other), (other, rows), (rows, rows)):
+        check(src, dst)
+    if hasattr(torch._C, "_dynamo"):
+        assert len(guards) == 1
+        monkeypatch.setattr(kernel_module, "read_marks", lambda *_: pytest.fail("looked again"))
+        check(rows, other)
+        check(other, rows)
 
 
 def test_streams_are_asked_for_each_time(
@@ -217,22 +170,39 @@ def test_streams_are_asked_for_each_time(
     assert executable.bound[-1].offs.device == 1
 
 
-def test_tensors_of_another_mode_are_soon_recognised_again(
+def test_whatever_changes_the_plan_fits(
     torch: FakeTorch, kernel: CompiledKernel, executable: FakeExecutable, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(TensorGuards, "grad_mode", False)
-    compute(kernel, arguments())
-    if hasattr(torch._C, "_dynamo"):
-        monkeypatch.setattr(kernel_module, "read_marks", lambda *_: pytest.fail("looked again"))
-    compute(kernel, arguments())
-    assert last(executable) == ADDRESSES and len(executable.bound) == 2
-
-
-def test_few_addresses_are_remembered(kernel: CompiledKernel, monkeypatch: Any) -> None:
-    monkeypatch.setattr(plan_module, "MOST_KNOWN", 3)
-    for at in range(10):
-        compute(kernel, arguments(x=make((10, 64), pointer=(1 << 28) + (at << 20))))
-    assert all(len(plan.known) <= 3 for plan in kernel._plans.values())
+    """Many calls with few kinds of arrays, of which every one may come after every other."""
+    draw = random.Random(0)
+    monkeypatch.setattr(plan_module, "MOST_READERS", 3)
+    monkeypatch.setattr(plan_module, "MOST_KNOWN", 8)
+    monkeypatch.setattr(kernel_module, "MOST_PLANS", 24)
+    for _ in range(3000):
+        rows, gpu = draw.choice([5, 6, 7]), draw.randrange(2)
+        monkeypatch.setattr(TensorGuards, "grad_mode", draw.choice([True, False]))
+        at = (1 << 26) + (draw.randrange(2) << 25) + draw.choice([0, 0, 2])
+        on_x = draw.random() < 0.1
+        named = {
+            "x": make((rows, 64), pointer=at, strides=(draw.choice([64, 128]), 1), device=gpu),
+            "w": make((3, 64, 64), pointer=1 << 30, device=gpu),
+            "offs": make((3,), "int32", 1 << 28, device=gpu),
+            "y": make((rows, 64), pointer=at + 64 if on_x else 1 << 29, device=gpu),
+        }
+        if on_x:
+            with pytest.raises(DiagnosticError, match="'y' shares memory with 'x'"):
+                compute(kernel, named)
+            continue
+        compute(kernel, named)
+        served = executable.served[-1]
+        assert served.sizes["m"] == rows
+        assert last(executable) == {name: tensor.data_ptr() for name, tensor in named.items()}
+        for name, view in {**served.arrays, "offs": served.offs}.items():
+            given = named[name]
+            assert (view.shape, view.strides) == (given.shape, given.stride())
+            assert (view.device, view.pointer & 15) == (gpu, given.data_ptr() & 15)
+    assert len(kernel._plans) <= 24
+    assert all(len(plan.known) <= 8 for plan in kernel._plans.values())
 
 
 def test_fresh_outputs_lie_where_the_inputs_do(

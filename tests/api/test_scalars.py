@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import moedsl
-from moedsl import backend as backend_module
 from tests.api.fakes import FakeDevice, Tensor, tensor
 
 TEXT = """
@@ -83,13 +82,6 @@ def test_numbers_stand_for_scalars_alone() -> None:
         compiled()(**{**arguments(), "x": 2.0}, scale=2.0)
     with pytest.raises(moedsl.DiagnosticError, match="'offs' is no array but of type int"):
         compiled()(**{**arguments(), "offs": 5}, scale=np.float32(2))
-
-
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
-    device = FakeDevice()
-    monkeypatch.setattr(backend_module, "backends", lambda: {"cuda": device})
-    return device
 
 
 def on_device() -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from tests.api.kernels import forward, schedule
 from tests.cuda_runtime.fake_driver import DEVICE
 
 KERNEL = build_tile(forward(experts=3), schedule(), TARGETS["sm_90a"])
+ORDER = "x", "w", "y", "offs"
 FIELDS = (
     ArgumentField("x", TensorPointer("x"), 0),
     ArgumentField("x_stride", TensorStride("x", 0), 8),

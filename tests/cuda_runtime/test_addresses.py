@@ -20,9 +20,9 @@ from moedsl.ir.core import DType
 from tests.cuda_runtime.fake_driver import FakeDriver, install
 from tests.cuda_runtime.launches import (
     GENERATED,
-    KERNEL,
     MAPS,
     NO_WORKSPACE,
+    ORDER,
     call,
     maps_of,
     resident,
@@ -31,7 +31,7 @@ from tests.cuda_runtime.launches import (
 
 
 def test_changed_lists_of_addresses_are_read_anew(fake: FakeDriver) -> None:
-    launch = BoundLaunch(resident(NO_WORKSPACE), KERNEL.signature, call())
+    launch = BoundLaunch(resident(NO_WORKSPACE), call(), ORDER)
     pointers = [0x100, 0x200, 0x300, 0x400]
     for pointers[0] in (0x100, 0x110, 0x120, 0x100):
         launch(pointers, 5)
@@ -42,7 +42,7 @@ def test_addresses_in_another_order(fake: FakeDriver) -> None:
     fake.argument_bytes = 448
     order = ["offs", "y", "w", "x"]
     for generated in (NO_WORKSPACE, MAPS):
-        BoundLaunch(resident(generated), KERNEL.signature, call(), order)([1, 2, 0x30, 0x40], 5)
+        BoundLaunch(resident(generated), call(), order)([1, 2, 0x30, 0x40], 5)
     (_, plain), (_, mapped) = fake.launches
     x, _, _, _, y, offs = struct.unpack_from("<QqiiQQ", plain)
     assert (x, y, offs) == (0x40, 2, 1)
@@ -56,7 +56,7 @@ def test_what_was_interrupted_is_written_anew(
 ) -> None:
     """Wherever a key stops a launch, the next one with the addresses of the last is right."""
     fake.argument_bytes = generated.argument_bytes
-    launch = BoundLaunch(resident(generated), KERNEL.signature, call())
+    launch = BoundLaunch(resident(generated), call(), ORDER)
     before, after = (0x100, 0x200, 0x300, 0x400), (0x110, 0x210, 0x310, 0x410)
     for writes in range(6):
         launch(before, 5)
@@ -88,7 +88,7 @@ def test_threads_launch_with_their_own_addresses(
     fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.gpus = 1
-    launch = BoundLaunch(resident(), KERNEL.signature, call())
+    launch = BoundLaunch(resident(), call(), ORDER)
     record = fake.launch_kernel
 
     def slowly(*arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def test_threads_launch_with_their_own_addresses(
 
 def test_maps_follow_their_tensors(fake: FakeDriver) -> None:
     fake.argument_bytes = 448
-    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
     addresses = [(0x100, 0x200), (0x100, 0x200), (0x110, 0x200), (0x100, 0x210), (0x110, 0x210)]
     for x, w in addresses:
         launch([x, w, 0x300, 0x400], 5)
@@ -133,7 +133,7 @@ def test_the_engine_is_told_to_round_f32(fake: FakeDriver) -> None:
 
 
 def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:
-    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
     fake.context = None
     launch([0x100, 0x200, 0x300, 0x400], 5)
     assert fake.encoded and fake.context is None
@@ -142,7 +142,7 @@ def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:
 def test_few_encoded_maps_are_kept(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.argument_bytes = 448
     monkeypatch.setattr(launch_module, "_MOST_ENCODED", 64)
-    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
     for x in range(64):
         launch([0x1000 + 16 * x, 0x200, 0x300, 0x400], 5)
     del fake.encoded[:]
@@ -156,13 +156,28 @@ def test_few_encoded_maps_are_kept(fake: FakeDriver, monkeypatch: pytest.MonkeyP
     assert maps_of(fake.launches[-1][1]) == [(0x1000, 64), (0x200, 32), (0x1000, 16)]
 
 
+def test_a_few_maps_too_many_are_not_all_encoded_anew(
+    fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are old ones kept for good where the addresses change."""
+    monkeypatch.setattr(launch_module, "_MOST_ENCODED", 64)
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
+    for first in (0x1000, 0x9000):
+        for turn in range(5):
+            del fake.encoded[:]
+            for x in range(68):
+                launch([first + 16 * x, 0x200, 0x300, 0x400], 5)
+            # Each address of x has two maps.
+            assert len(fake.encoded) < 90 or turn == 0
+
+
 def test_a_map_that_cannot_be_encoded_leaves_the_others_as_they_were(
     fake: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Status(int):
         name = "CUDA_ERROR_INVALID_VALUE"
 
-    launch = BoundLaunch(resident(MAPS), KERNEL.signature, call())
+    launch = BoundLaunch(resident(MAPS), call(), ORDER)
     with monkeypatch.context() as broken:
         broken.setattr(fake, "tensor_map_encode_tiled", lambda *_: (Status(1),))
         with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
@@ -177,7 +192,7 @@ def test_tensors_without_elements_have_maps_whatever_their_address(fake: FakeDri
     empty = call()
     shape, strides = (3, 64, 0), (7, 5, 3)
     arrays = {**empty.arrays, "w": ArrayView(0, shape, strides, DType.BF16, 0, None)}
-    launch = BoundLaunch(resident(MAPS), KERNEL.signature, replace(empty, arrays=arrays))
+    launch = BoundLaunch(resident(MAPS), replace(empty, arrays=arrays), ORDER)
     for address in (0, 0x203):
         launch([0x100, address, 0x300, 0x400], 5)
     x, w, _ = maps_of(fake.launches[-1][1])
@@ -186,5 +201,5 @@ def test_tensors_without_elements_have_maps_whatever_their_address(fake: FakeDri
 
 
 def test_no_map_is_encoded_for_no_rows(fake: FakeDriver) -> None:
-    BoundLaunch(resident(MAPS), KERNEL.signature, call(rows=0))([1, 2, 3, 4], 5)
+    BoundLaunch(resident(MAPS), call(rows=0), ORDER)([1, 2, 3, 4], 5)
     assert not fake.launches and not fake.encoded

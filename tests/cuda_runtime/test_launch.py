@@ -22,11 +22,19 @@ from moedsl.backends.cuda.nvrtc import Binary
 from moedsl.backends.cuda.workspace import Workspaces
 from moedsl.source.diagnostic import UnavailableError
 from tests.cuda_runtime.fake_driver import DEVICE, FakeDriver
-from tests.cuda_runtime.launches import CLUSTERS, GENERATED, KERNEL, NO_WORKSPACE, call, resident
+from tests.cuda_runtime.launches import (
+    CLUSTERS,
+    GENERATED,
+    KERNEL,
+    NO_WORKSPACE,
+    ORDER,
+    call,
+    resident,
+)
 
 
 def test_arguments_and_grid(fake: FakeDriver) -> None:
-    launch = BoundLaunch(resident(), KERNEL.signature, call())
+    launch = BoundLaunch(resident(), call(), ORDER)
     launch([0x100, 0x200, 0x300, 0x400], 5)
     launch([0x110, 0x200, 0x310, 0x410], 6)
     (first, packed), (second, other) = fake.launches
@@ -42,7 +50,7 @@ def test_arguments_and_grid(fake: FakeDriver) -> None:
 
 
 def test_clusters_are_launched_whole(fake: FakeDriver) -> None:
-    launch = BoundLaunch(resident(CLUSTERS), KERNEL.signature, call())
+    launch = BoundLaunch(resident(CLUSTERS), call(), ORDER)
     launch([0x100, 0x200, 0x300, 0x400], 5)
     launch([0x100, 0x200, 0x300, 0x400], 6)
     # 4 tiles of rows; of the cluster's two tiles of columns the second is outside.
@@ -70,7 +78,7 @@ def test_as_many_clusters_as_fit(fake: FakeDriver, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_is_launched_for_no_rows(fake: FakeDriver) -> None:
-    BoundLaunch(resident(), KERNEL.signature, call(rows=0))([1, 2, 3, 4], 5)
+    BoundLaunch(resident(), call(rows=0), ORDER)([1, 2, 3, 4], 5)
     assert not fake.launches and not fake.allocated
 
 
@@ -80,7 +88,7 @@ def test_default_streams_need_the_context_of_the_device(
     fake: FakeDriver, generated: GeneratedKernel, gpus: int, context: int | None
 ) -> None:
     fake.gpus = gpus
-    launch = BoundLaunch(resident(generated), KERNEL.signature, call())
+    launch = BoundLaunch(resident(generated), call(), ORDER)
     fake.context = context
     for stream in (0, 1, 2):
         launch([1, 2, 3, 4], stream)
@@ -96,7 +104,7 @@ def test_the_legacy_stream_is_never_asked_who_it_is(
     for query in ("stream_is_capturing", "stream_get_id", "ctx_get_current"):
         monkeypatch.delattr(FakeDriver, query)
     place = resident()
-    small, large = (BoundLaunch(place, KERNEL.signature, call(rows)) for rows in (100, 5000))
+    small, large = (BoundLaunch(place, call(rows), ORDER) for rows in (100, 5000))
     counters = []
     for launch, stream in ((small, 0), (small, 1), (large, 0), (small, 0), (large, 1)):
         launch([1, 2, 3, 4], stream)
@@ -109,7 +117,7 @@ def test_the_legacy_stream_is_never_asked_who_it_is(
 
 def test_the_legacy_stream_of_another_thread_has_scratch_too(fake: FakeDriver) -> None:
     fake.gpus, fake.context = 1, None
-    launch = BoundLaunch(resident(), KERNEL.signature, call())
+    launch = BoundLaunch(resident(), call(), ORDER)
     launch([1, 2, 3, 4], 0)
     launch([1, 2, 3, 4], 9)
     first, second = (struct.unpack("<QqiiQQQQ", packed)[6] for _, packed in fake.launches)
@@ -121,7 +129,7 @@ def test_a_failed_launch_says_why(fake: FakeDriver, monkeypatch: pytest.MonkeyPa
         name = "CUDA_ERROR_ILLEGAL_ADDRESS"
 
     monkeypatch.setattr(fake, "launch_kernel", lambda *_: (Status(700),))
-    launch = BoundLaunch(resident(NO_WORKSPACE), KERNEL.signature, call())
+    launch = BoundLaunch(resident(NO_WORKSPACE), call(), ORDER)
     with pytest.raises(RuntimeError, match="CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access"):
         launch([1, 2, 3, 4], 5)
 
@@ -185,7 +193,7 @@ def test_cold_capture_is_refused_warm_one_is_not(
 ) -> None:
     fake.capturing = {5: 1}
     with pytest.raises(UnavailableError, match="being captured") as caught:
-        compiled.bind(call())
+        compiled.bind(call(), ORDER)
     assert "warmup" in caught.value.help
     fake.capturing = {}
     compiled.prepare(call())
@@ -195,12 +203,21 @@ def test_cold_capture_is_refused_warm_one_is_not(
     assert len(fake.launches) == 1 and len(fake.allocated) == 4
 
 
+def test_each_address_goes_to_its_array(fake: FakeDriver, compiled: CudaExecutable) -> None:
+    """In whatever order the call has them."""
+    given = call()
+    for names in ("xwy", "ywx"):
+        compiled.launch(replace(given, arrays={name: given.arrays[name] for name in names}))
+        x, _, _, _, y, offs, _, _ = struct.unpack("<QqiiQQQQ", fake.launches[-1][1])
+        assert (x, y, offs) == (1 << 20, 1 << 22, 1 << 23)
+
+
 def test_slow_access_warns_once_a_tensor(fake: FakeDriver, compiled: CudaExecutable) -> None:
     with pytest.warns(PerformanceWarning, match="'x' .*address 0x100002") as seen:
-        compiled.bind(call(x=(1 << 20) + 2))
-        compiled.bind(call(x=(1 << 20) + 4))
+        compiled.bind(call(x=(1 << 20) + 2), ORDER)
+        compiled.bind(call(x=(1 << 20) + 4), ORDER)
     assert len(seen) == 1
-    compiled.bind(call())
+    compiled.bind(call(), ORDER)
 
 
 def test_kernel_for_another_architecture(
@@ -208,9 +225,9 @@ def test_kernel_for_another_architecture(
 ) -> None:
     monkeypatch.setattr(executable, "gpu", lambda ordinal: replace(DEVICE, capability=(8, 9)))
     with pytest.raises(UnavailableError, match="sm_90a does not run on fake") as caught:
-        compiled.bind(call())
+        compiled.bind(call(), ORDER)
     assert caught.value.help == "compile(target='sm_89')"
-    CudaExecutable(replace(KERNEL, target="sm_80")).bind(call())
+    CudaExecutable(replace(KERNEL, target="sm_80")).bind(call(), ORDER)
 
 
 def test_variants_are_compiled_once(compiled: CudaExecutable) -> None:
