@@ -143,7 +143,7 @@ class Problem:
             product = rows.values.astype(np.float64) @ columns.values.T
             if depth == 0:
                 return Interval(product, product)
-            error = _tie_error(rows, columns)
+            error = _tie_error(rows, columns, product)
             if mode is not Mode.EXACT:
                 error = error + self._summation_error(rows.values, columns.values, error, mode)
             return between(product - error, product + error)
@@ -161,8 +161,8 @@ class Problem:
         return np.where(size < _F32_MAX, slack * size + depth * TINY, np.nan)
 
 
-def _tie_error(rows: Factor, columns: Factor) -> F64:
-    """By how much a product differs at most, whichever way ties go."""
+def _tie_error(rows: Factor, columns: Factor, product: F64) -> F64:
+    """By how much ``product`` differs at most, whichever way ties go."""
     error = np.zeros((1, 1))
     larger = np.abs(columns.values)
     if columns.ties is not None:
@@ -170,4 +170,16 @@ def _tie_error(rows: Factor, columns: Factor) -> F64:
         larger = larger + columns.ties
     if rows.ties is not None:
         error = error + rows.ties @ larger.T
+    infinite = np.isinf(product)
+    if infinite.any():
+        # Infinity times what is no tie is NaN above; but the product stays infinite, unless a tie
+        # next to zero may become zero and make NaN of it.
+        error = np.where(infinite & np.isinf(_least(rows) @ _least(columns).T), 0, error)
     return error
+
+
+def _least(factor: Factor) -> Array:
+    """``factor`` with all ties towards zero."""
+    if factor.ties is None:
+        return factor.values
+    return factor.values - np.copysign(factor.ties, factor.values)

@@ -263,6 +263,44 @@ def test_tf32_ties_may_go_either_way_and_nothing_else(
             assert check(arguments, mode).passed == passed
 
 
+def of_infinity_and_ties(
+    side: str, infinity: float, tie: float, place: int, mode: Mode
+) -> tuple[Arguments, NDArray[Any]]:
+    """Ones times ones, but for an infinity where a row or column of ``side`` begins, and a tie at
+    ``place`` of the depth in all those of the other; and the results that are infinite.
+    """
+    kernel = grouped_gemm(1, n=2, k=3, dtype=DType.F32)
+    kernel = replace(kernel, signature=replace(kernel.signature, compute=Compute.TF32))
+    arguments = computed(kernel, [2], mode)
+    x, w, y = arguments.inputs["x"], arguments.inputs["w"][0], arguments.outputs["y"]
+    infinite, tied = (x, w) if side == "x" else (w, x)
+    x[:], w[:], tied[:, place], y[:2] = 1, 1, tie, 2 + tie
+    infinite[0, 0] = infinity
+    return arguments, y[0] if side == "x" else y[:2, 0]
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("side", ["x", "w"])
+def test_ties_leave_infinity_infinite(side: str, place: int, infinity: float, mode: Mode) -> None:
+    """Only the exact test says so: the others know nothing of sums that may exceed f32."""
+    arguments, results = of_infinity_and_ties(side, infinity, TIE, place, mode)
+    for value in (123, -infinity, np.nan, infinity):
+        results[:] = value
+        assert check(arguments, mode).passed == (mode is not Mode.EXACT or value == infinity)
+    arguments.outputs["y"][1, 1] = 2.9
+    assert check(arguments, mode).wrong_elements == 1
+
+
+@pytest.mark.parametrize("side", ["x", "w"])
+def test_infinity_times_a_tie_next_to_zero_is_unknown(side: str) -> None:
+    arguments, results = of_infinity_and_ties(side, np.inf, 2.0**-137, 0, Mode.EXACT)
+    for value in (np.nan, np.inf):
+        results[:] = value
+        assert check(arguments, Mode.EXACT).passed
+
+
 def test_erfc_is_as_good_as_said() -> None:
     x = np.linspace(-9, 26, 20001)
     exact = np.array([math.erfc(value) for value in x])

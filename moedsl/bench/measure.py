@@ -67,10 +67,12 @@ def measure(
 
     Each result is checked against float64 on poisoned memory before anything is timed. A round
     runs all contestants once, in shuffled order, each for about ``batch_seconds`` between two
-    events. A rival that raises is left out. Raises UnavailableError without torch or a GPU.
+    events. A rival that raises before the rounds, at its check or while it is warmed up, is left
+    out. Raises UnavailableError without torch or a GPU.
     """
     operands = make_operands(workload, seed)
-    launches: dict[str, Launch] = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    counts: dict[str, int] = {}
     errors: dict[str, float | None] = {}
     left_out: dict[str, str] = {}
     for contestant in contestants:
@@ -78,13 +80,14 @@ def measure(
             continue
         name = contestant.name
         try:
-            launches[name], errors[name] = _checked(operands, contestant)
+            launch, errors[name] = _checked(operands, contestant)
+            counts[name] = _warm_up(launch.run, batch_seconds)
+            runs[name] = launch.run
         except Exception as error:
             if contestant.is_moedsl:
                 raise
             left_out[name] = f"{type(error).__name__}: {error}"
-    runs = {name: launch.run for name, launch in launches.items()}
-    samples = _time_rounds(runs, rounds, batch_seconds, random.Random(seed))
+    samples = _time_rounds(runs, counts, rounds, random.Random(seed))
     timings = [
         _timing(workload, name, samples[name], _clock_under(run), errors[name])
         for name, run in runs.items()
@@ -101,31 +104,35 @@ def _checked(operands: Operands, contestant: Contestant) -> tuple[Launch, float 
     return launch, error
 
 
+def _warm_up(run: Callable[[], Any], batch_seconds: float) -> int:
+    """How often ``run`` fits into a batch."""
+    _time_batch(run, 2)
+    return max(1, min(64, round(batch_seconds / _time_batch(run, 2))))
+
+
 def _time_rounds(
-    runs: dict[str, Callable[[], Any]], rounds: int, batch_seconds: float, order: random.Random
+    runs: dict[str, Callable[[], Any]], counts: dict[str, int], rounds: int, order: random.Random
 ) -> dict[str, list[float]]:
-    import torch
-
-    def batch(run: Callable[[], Any], count: int) -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(count):
-            run()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e-3 / count
-
-    counts = {}
-    for name, run in runs.items():
-        batch(run, 2)
-        counts[name] = max(1, min(64, round(batch_seconds / batch(run, 2))))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for _ in range(rounds):
         order.shuffle(names)
         for name in names:
-            samples[name].append(batch(runs[name], counts[name]))
+            samples[name].append(_time_batch(runs[name], counts[name]))
     return samples
+
+
+def _time_batch(run: Callable[[], Any], count: int) -> float:
+    """Seconds that one of ``count`` runs takes between two events."""
+    import torch
+
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(count):
+        run()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) * 1e-3 / count
 
 
 def _clock_under(run: Callable[[], Any]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from moedsl.bench.kernels import KERNELS
 from moedsl.bench.measure import Measurement, Timing
 from moedsl.bench.rivals import CONTESTANTS
 from moedsl.cli import main
+from moedsl.cli.bench import add_arguments
 
 if TYPE_CHECKING:
     from moedsl.bench.kernels import Workload
@@ -35,6 +38,15 @@ def test_what_is_unknown_is_refused_with_what_is_known(
     assert "MOE0690" in said
     assert unknown in said
     assert known in said
+
+
+def test_the_help_names_all_kernels() -> None:
+    """Where it stands it cannot import them: help is told at once."""
+    parser = ArgumentParser()
+    add_arguments(parser)
+    told = re.search(r"--kernel KERNEL (.*?) \(", " ".join(parser.format_help().split()))
+    assert told is not None
+    assert re.split(", | or ", told[1]) == list(KERNELS)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -42,6 +42,17 @@ def poison_maps(arguments: Arguments) -> None:
             guarded.arm()
 
 
+def poison_gaps(arguments: Arguments) -> None:
+    """Let NaN stand around the rows of inputs: multiplied by zero it is NaN still."""
+    for tensor in arguments.kernel.signature.inputs:
+        if tensor.dtype is not DType.I32:
+            guarded = arguments.tensors[tensor.name]
+            elements = guarded.array.copy()
+            guarded.memory[:] = 0xFF
+            guarded.array[...] = elements
+            guarded.arm()
+
+
 def launch_of(unit: Unit, grid: Grid, arrays: Arrays) -> Launch:
     """A launch whose arguments are the addresses of ``arrays``, in their order."""
     return Launch(

@@ -11,7 +11,7 @@ from moedsl.backends.emulator import BACKEND, executable
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.backends.emulator.tensor_map import record
 from moedsl.inputs import Layout, make_inputs
-from moedsl.ir.core import Compute, DType, Index, IndexKind
+from moedsl.ir.core import Compute, DType, Index, IndexKind, Tensor
 from moedsl.ir.schedule import (
     Along,
     EpilogueStore,
@@ -37,7 +37,7 @@ from tests.cuda.kernels import (
     gate_up,
     weight_gradient,
 )
-from tests.emulator.harness import poison_maps
+from tests.emulator.harness import poison_gaps, poison_maps
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
@@ -131,6 +131,27 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
         forward(4, 264, 64, gather=True),
         replace(SWAPPED, stages=5, consumer_registers=208),
     ),
+    # Blocks of depth are there or not, and the last stage has one of either.
+    "gathered from whole blocks": (
+        forward(4, 72, 192, gather=True),
+        replace(TURNS, tile=TileShape(64, 64, 128), tails=(40, 24), consumer_registers=208),
+    ),
+    # Of the 16 bytes that end a row, half are there.
+    "gathered from a depth of 140": (
+        forward(4, 72, 140, gather=True),
+        replace(TURNS, tails=(40, 24), consumer_registers=208),
+    ),
+    "shared, gathered into wide tiles": (
+        forward(4, 264, 136, gather=True),
+        replace(
+            SWAPPED,
+            tile=TileShape(144, 256, 64),
+            tails=(40, 24),
+            producer_registers=56,
+            consumer_registers=200,
+            epilogue_store=EpilogueStore.TMA,
+        ),
+    ),
     # A consumer's share of the rows, or columns, is no multiple of what it stages.
     "consumers of 40 rows": (
         forward(4, 72, 136),
@@ -187,18 +208,29 @@ SPECIALISED |= {
 CASES |= SPECIALISED
 
 
+def padded(kernel: MoeKernel, tensor: Tensor, schedule: Schedule) -> Layout:
+    """Rows with a gap behind them; for specialised warps they start at multiples of 16 bytes."""
+    last = tensor.dims[-1] if tensor.dims else ""
+    extents = SIZES | {i.name: i.extent for i in kernel.signature.indices if i.extent is not None}
+    extent = extents.get(last, 0)
+    return Layout(padding=8 + (-extent % 8 if schedule.specialised else 0))
+
+
 @pytest.mark.parametrize("races", [False, True], ids=["functional", "races"])
 @pytest.mark.parametrize("name", CASES)
 def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
     padding = {
-        t.name: Layout(gap=2) if t.dtype is DType.I32 else Layout(padding=8)
-        for t in kernel.signature.tensors
+        tensor.name: Layout(gap=2)
+        if tensor.dtype is DType.I32
+        else padded(kernel, tensor, schedule)
+        for tensor in kernel.signature.tensors
     }
     sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
     given = make_inputs(kernel, ROWS, sizes, mode, 1, padding, spare_rows=3)
     poison_maps(given)
+    poison_gaps(given)
     target = TARGETS["sm_90a" if schedule.specialised else "sm_80"]
     assert not check_schedule(kernel, schedule, None, target)
     compiled = BACKEND.compile(build_tile(kernel, schedule, target))

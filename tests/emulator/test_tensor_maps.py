@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from moedsl.backends.emulator.options import Policy
 
 KERNEL = build_tile(forward(experts=4), schedule(), TARGETS["sm_90a"])
-COLUMNS = 64
+COLUMNS = 128
 
-# y[m, 64] = x[m, 64], 16 rows of an expert a cluster; each of its two CTAs takes half the columns.
+# y[m, 128] = x[m, 128], 16 rows of an expert a cluster; each of its CTAs takes half the columns.
 SOURCE = """
 struct Arguments { TensorMap x, y; const int* offs; };
 MOE_KERNEL(32, 1) kernel(MOE_ARGUMENTS Arguments a) {
@@ -48,8 +48,8 @@ MOE_KERNEL(32, 1) kernel(MOE_ARGUMENTS Arguments a) {
         const int end = global_load(a.offs + expert), tiles = (end - start + 15) / 16;
         if (tile < tiles) {
             const int clipped = (1 << 30) - end + start + tile * 16;
-            const Box<4> box{{32 * static_cast<int>(cluster_rank()), clipped, end, 1 << 30}};
-            barrier_arrive_expect(0, 16 * 64);
+            const Box<4> box{{64 * static_cast<int>(cluster_rank()), clipped, end, 1 << 30}};
+            barrier_arrive_expect(0, 16 * 128);
             tensor_load(1024, a.x, box, 0);
             barrier_wait(0, 0);
             tensor_store(a.y, box, 1024);
@@ -69,15 +69,15 @@ def generated(source: str = SOURCE) -> GeneratedKernel:
         source=unit_of(source).emitted,
         entry="kernel",
         threads=32,
-        shared_bytes=2048,
+        shared_bytes=1024 + 16 * 128,
         min_blocks=1,
         arguments=(
-            ArgumentField("x", TensorMapOf("x", (16, 32), clip=0), 0, bytes=128),
-            ArgumentField("y", TensorMapOf("y", (16, 32), clip=0), 128, bytes=128),
+            ArgumentField("x", TensorMapOf("x", (16, 64), clip=0), 0, bytes=128),
+            ArgumentField("y", TensorMapOf("y", (16, 64), clip=0), 128, bytes=128),
             ArgumentField("offs", OffsetsPointer(), 256),
         ),
         argument_bytes=320,
-        grid=GridRule(False, True, 4, "m", "n", 16, 32, cluster=2),
+        grid=GridRule(False, True, 4, "m", "n", 16, 64, cluster=2),
         cluster=2,
     )
 

@@ -37,10 +37,11 @@ def written(
     write: str = "m, n",
     dtype: str = "bf16",
     compute: str = "bf16",
+    n: object = 512,
 ) -> MoeKernel:
     """A grouped product with other operands or outputs than usual."""
     text = f"""kernel gemm {{
-        index e = 8; index m = ragged(e); index n = 512; index k = 256; index t = dynamic
+        index e = 8; index m = ragged(e); index n = {n}; index k = 256; index t = dynamic
         input  x  : {dtype}[{x}]
         input  w  : {dtype}[e, n, k]
         input  at : i32[m]
@@ -57,6 +58,7 @@ GATHERED = written(x="t, k", read="at[m], k")
 GATHERED_INSIDE = written(x="k, t", read="k, at[m]")
 SCATTERED = written(y="t, n", write="at[m], n")
 NARROW = grouped_gemm(8, 516, 256)
+OPEN = written(n="dynamic")
 TURNED = written(y="n, m", write="n, m")
 
 

@@ -14,6 +14,7 @@ from tests.lower.bad_schedules import (
     GATHERED_INSIDE,
     GRADIENT,
     NARROW,
+    OPEN,
     RAGGED_INSIDE,
     SCATTERED,
     SMALL_BATCHES,
@@ -94,6 +95,7 @@ SPECIAL = (
             (SCATTERED, True),
             (TURNED, True),
             (NARROW, True),
+            (OPEN, True),
         )
     ),
     *(

@@ -55,6 +55,7 @@ KERNELS = {
     "f32": forward(n=1024, k=1024, compute=Compute.F32),
     "f32 kn": forward(n=1024, k=1024, compute=Compute.F32, weights="ekn"),
     "gate and up": gate_up(n=2048, k=2048),
+    "gather": forward(n=4096, k=4096, gather=True),
     "gradient": weight_gradient(n=2080, k=2048),
     "whole gradient": weight_gradient(n=2048, k=2048),
 }
@@ -210,6 +211,7 @@ SPECIALISED_DEMAND = {
     ("forward", 1): (64, 32, 188912, 1),
     ("narrow", None): (224, 192, 229776, 1),
     ("gate and up", None): (208, 176, 219584, 1),
+    ("gather", None): (176, 144, 229744, 1),
     ("gradient", None): (224, 192, 213392, 1),
 }
 """The same, of a consumer's thread, where warps are specialised."""
