@@ -50,7 +50,9 @@ UNIT = 16
 _OTHER_REGISTERS = 40
 """Of a consumer, what sums leave to addresses and loop state."""
 _EPILOGUE_REGISTERS = 16
-"""Those that an epilogue that computes takes besides."""
+"""Those that an epilogue that computes takes besides, and once more where it combines several sums
+with what it loads.
+"""
 _PRODUCER_REGISTERS, _COPYING_REGISTERS = 32, 56
 """What a producer needs at least, and one that copies rows of a map by itself."""
 _MOST_ROWS_ALONE = 128
@@ -108,7 +110,8 @@ def _propose(
     producer, consumer = registers_for(consumers, copying=not shared)
     room = given.get("consumer_registers", consumer) - _OTHER_REGISTERS
     if shared and any(isinstance(op, Apply) for op in kernel.body):
-        room -= _EPILOGUE_REGISTERS
+        loads = any(isinstance(op, Load) for op in kernel.body)
+        room -= _EPILOGUE_REGISTERS * (2 if loads and _sums(kernel) > 1 else 1)
     start = _start(1 if shared else 2, consumers)
     both = wide or sharing == 1
     tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab, both=both)
@@ -169,7 +172,7 @@ def _tile(
 
     ``room`` is what each has: registers for sums, and flat positions of a product.
     """
-    sums = sum(isinstance(op, Contract) for op in kernel.body)
+    sums = _sums(kernel)
     tall = 2 if sums == 1 and both and (swap_ab or shape.rows > TALL) else 1
     flat = min(room[0] * GROUP // (sums * tall * TALL), room[1])
     depth = block_depth(kernel.signature.compute)
@@ -180,6 +183,10 @@ def _tile(
     rows = min(most, flat) // UNIT * UNIT
     fits = rows >= min(_LEAST_ROWS, shape.rows)
     return TileShape(rows, tall * sharing * TALL, depth) if fits else None
+
+
+def _sums(kernel: MoeKernel) -> int:
+    return sum(isinstance(op, Contract) for op in kernel.body)
 
 
 def _profits_from_width(kernel: MoeKernel, given: Mapping[str, Any]) -> bool:

@@ -210,7 +210,7 @@ SPECIALISED_DEMAND = {
     ("forward", None): (224, 192, 229824, 1),
     ("forward", 1): (64, 32, 188912, 1),
     ("narrow", None): (224, 192, 229776, 1),
-    ("gate and up", None): (208, 176, 219584, 1),
+    ("gate and up", None): (192, 160, 209344, 1),
     ("gather", None): (176, 144, 229744, 1),
     ("gradient", None): (224, 192, 213392, 1),
 }

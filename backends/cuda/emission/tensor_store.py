@@ -182,30 +182,21 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
             " + moe::warp_index() % 4 * 16 + moe::lane_index() / 4;",
         )
         elements.emit_loads(rows=False)
-        with writer.block("moe::with_known<0, Sums::kParts>(part, [&](auto known)", "});"):
-            writer.lines(
-                "constexpr int kHere = decltype(known)::value;",
-                "constexpr int kFirst = kHere % Sums::kFlatParts * 4;",
-                "const int eights = moe::lesser(4, Sums::kFlat / 8 - kFirst);",
-            )
-            if any(isinstance(op, Apply) for op in kernel.epilogue.body):
-                writer.lines(
-                    "// Rolled: what is computed of the sums stands there once for a part.",
-                    "MOE_ROLL",
-                )
-            else:
-                writer.line("MOE_UNROLL")
-            with writer.block("for (int j = 0; j < eights; ++j)"):
-                for name in names:
-                    writer.line(f"float {name}_four[4];")
-                    writer.line(f"{name}.pick({name}_four, kHere, j);")
-                elements.emit_loads(rows=True)
-                elements.emit_values()
-                at = 0
-                for number, type_ in enumerate(types):
-                    place = f"staged + {at}" if at else "staged"
-                    writer.line(f"moe::stage_rows({place}, j, stored{number}, {type_}{{}});")
-                    at += _boxes(type_) * _BOX_BYTES
+        for name in names:
+            writer.line(f"float {name}_taken[4][4];")
+            writer.line(f"{name}.take({name}_taken, part);")
+        writer.line("MOE_UNROLL")
+        with writer.block("for (int j = 0; j < 4; ++j)"):
+            writer.line("if (j >= Sums::eights(part)) continue;")
+            for name in names:
+                writer.line(f"const float (&{name}_four)[4] = {name}_taken[j];")
+            elements.emit_loads(rows=True)
+            elements.emit_values()
+            at = 0
+            for number, type_ in enumerate(types):
+                place = f"staged + {at}" if at else "staged"
+                writer.line(f"moe::stage_rows({place}, j, stored{number}, {type_}{{}});")
+                at += _boxes(type_) * _BOX_BYTES
     writer.line()
 
 

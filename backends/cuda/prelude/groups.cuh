@@ -35,24 +35,6 @@ struct Block {
     }
 };
 
-template <int kNumber>
-struct Known {
-    static constexpr int value = kNumber;
-};
-
-// Calls `with` with `number`, from kFirst up to kLast, as a constant: registers can be chosen by it.
-// Halving takes fewer jumps than asking for one after the other.
-template <int kFirst, int kLast, class With>
-MOE_DEVICE void with_known(int number, const With& with) {
-    if constexpr (kLast - kFirst == 1) {
-        with(Known<kFirst>{});
-    } else if (number < (kFirst + kLast) / 2) {
-        with_known<kFirst, (kFirst + kLast) / 2>(number, with);
-    } else {
-        with_known<(kFirst + kLast) / 2, kLast>(number, with);
-    }
-}
-
 // kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
 // Rows are the tall side, or the flat one with `kSwap`.
 //
@@ -88,17 +70,33 @@ struct GroupSums {
         return sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i];
     }
 
-    // The four sums of this thread in the `j`-th eight of a part. The part is known when compiling,
-    // `j` is not: all four eights are looked at, since registers cannot be indexed.
-    MOE_DEVICE void pick(float (&four)[4], int part, int j) const {
-        const int tall = part / kFlatParts, first = part % kFlatParts * 4;
-        MOE_UNROLL
-        for (int here = 0; here < 4; ++here) {
-            if (first + here >= kFlat / 8 || here != j) continue;
+    // The sums of this thread in one part, from kFirst up to kLast: four for every eight flat
+    // positions that are there. Registers cannot be indexed, so that which part it is must be known
+    // when compiling; halving takes fewer jumps than asking for one after the other.
+    template <int kFirst = 0, int kLast = kParts>
+    MOE_DEVICE void take(float (&taken)[4][4], int part) const {
+        constexpr int kMiddle = (kFirst + kLast) / 2;
+        if constexpr (kLast - kFirst > 1) {
+            if (part < kMiddle) {
+                take<kFirst, kMiddle>(taken, part);
+            } else {
+                take<kMiddle, kLast>(taken, part);
+            }
+        } else {
+            constexpr int kEight = kFirst % kFlatParts * 4;
             MOE_UNROLL
-            for (int i = 0; i < 4; ++i) four[i] = at(tall, first + here, i);
+            for (int j = 0; j < 4; ++j) {
+                if (kEight + j >= kFlat / 8) continue;
+                MOE_UNROLL
+                for (int i = 0; i < 4; ++i) {
+                    taken[j][i] = at(kFirst / kFlatParts, kEight + j, i);
+                }
+            }
         }
     }
+
+    // Eight flat positions of a part that are there, up to 4.
+    static MOE_DEVICE int eights(int part) { return lesser(4, kFlat / 8 - part % kFlatParts * 4); }
 
     MOE_DEVICE void put(int tall, int eight, int i, float value) {
         constexpr int kEights = kProductFlat / 8;
@@ -139,27 +137,23 @@ struct GroupSums {
     MOE_DEVICE void stage(u32 target, int part) const {
         const int tall = group_thread() / 32 * 16 + lane_index() / 4;
         const int flat = lane_index() % 4 * 2;
-        with_known<0, kParts>(part, [&](auto known) {
-            constexpr int kHere = decltype(known)::value, kFirst = kHere % kFlatParts * 32;
-            constexpr int kEights = (kFlat - kFirst < 32 ? kFlat - kFirst : 32) / 8;
+        float taken[4][4];
+        take(taken, part);
+        MOE_UNROLL
+        for (int j = 0; j < 4; ++j) {
+            if (j >= eights(part)) continue;
             MOE_UNROLL
-            for (int j = 0; j < kEights; ++j) {
-                float four[4];
-                MOE_UNROLL
-                for (int i = 0; i < 4; ++i) four[i] = at(kHere / kFlatParts, kFirst / 8 + j, i);
-                MOE_UNROLL
-                for (int i = 0; i < 2; ++i) {
-                    if constexpr (kSwap) {
-                        const u32 at = target + ((j * 8 + flat) * kPitch + tall + i * 8) * 4;
-                        shared_store(at, four[i * 2]);
-                        shared_store(at + kPitch * 4, four[i * 2 + 1]);
-                    } else {
-                        const u32 at = target + ((tall + i * 8) * kPitch + j * 8 + flat) * 4;
-                        shared_store(at, FloatPair{four[i * 2], four[i * 2 + 1]});
-                    }
+            for (int i = 0; i < 2; ++i) {
+                if constexpr (kSwap) {
+                    const u32 at = target + ((j * 8 + flat) * kPitch + tall + i * 8) * 4;
+                    shared_store(at, taken[j][i * 2]);
+                    shared_store(at + kPitch * 4, taken[j][i * 2 + 1]);
+                } else {
+                    const u32 at = target + ((tall + i * 8) * kPitch + j * 8 + flat) * 4;
+                    shared_store(at, FloatPair{taken[j][i * 2], taken[j][i * 2 + 1]});
                 }
             }
-        });
+        }
     }
 };
 
