@@ -85,8 +85,8 @@ def _words(random: Random, least: int, most: int) -> NDArray[np.uint32]:
 
 
 def expected(case: Case, launch: int) -> NDArray[np.uint32]:
-    """The result of a launch if finite numbers go to the nearest tf32, ties to even, and others
-    stay as they are.
+    """The result of a launch: finite numbers go to the nearest tf32, ties to even, infinities stay
+    what they are, and every NaN becomes the same.
     """
     words = case.arrays(launch)["tensor"]
     finite = np.isfinite(words.view(np.float32))
@@ -96,7 +96,8 @@ def expected(case: Case, launch: int) -> NDArray[np.uint32]:
     unit = np.ldexp(1.0, np.maximum(exponent, -125) - 11)
     with np.errstate(over="ignore"):
         nearest = (np.rint(values / unit) * unit).astype(np.float32)
-    rounded = np.where(finite, nearest.view(np.uint32), words)
+    others = np.where(np.isinf(words.view(np.float32)), words, np.uint32(0x7FFFE000))
+    rounded = np.where(finite, nearest.view(np.uint32), others)
     # 16-byte chunks of a row of 128 bytes change places by the row's number.
     chunks = rounded.reshape(-1, 8, 8, 4)
     place = np.arange(8)[:, None] ^ np.arange(8)

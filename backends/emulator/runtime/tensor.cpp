@@ -32,13 +32,16 @@ static unsigned box_extent(const EmuTensorMap& map, unsigned d) {
   return d ? (map.box[d] + map.steps[d] - 1u) / map.steps[d] : map.box[d];
 }
 
-// The f32 at `at` becomes the nearest tf32, of two that are as near the even one. Infinities and
-// NaN stay what they are.
+// The f32 at `at` becomes the nearest tf32, of two that are as near the even one. Infinities stay
+// what they are, and every NaN becomes the same.
 static void round_to_tf32(unsigned char* at) {
   std::uint32_t bits;
   std::memcpy(&bits, at, sizeof bits);
-  if ((bits >> 23 & 0xff) == 0xff) return;
-  bits = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000;
+  if (bits << 1 > 0xff000000) {
+    bits = 0x7fffe000;
+  } else if (bits << 1 != 0xff000000) {
+    bits = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000;
+  }
   std::memcpy(at, &bits, sizeof bits);
 }
 
