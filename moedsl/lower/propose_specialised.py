@@ -112,7 +112,7 @@ def _propose(
     if shared and any(isinstance(op, Apply) for op in kernel.body):
         loads = any(isinstance(op, Load) for op in kernel.body)
         room -= _EPILOGUE_REGISTERS * (2 if loads and _sums(kernel) > 1 else 1)
-    start = _start(1 if shared else 2, consumers)
+    start = _start((1 if shared else 2) + consumers)
     both = wide or sharing == 1
     tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab, both=both)
     if tile is None:
@@ -143,17 +143,16 @@ def _propose(
 def registers_for(consumers: int, *, copying: bool) -> tuple[int, int]:
     """Registers of producers and consumers that use up what their CTA starts with."""
     producers, least = (2, _COPYING_REGISTERS) if copying else (1, _PRODUCER_REGISTERS)
-    start = _start(producers, consumers)
+    start = _start(producers + consumers)
     pool = start * (producers + consumers)
     consumer = min((pool - producers * least) // consumers // 8 * 8, REGISTERS[1])
     return min((pool - consumers * consumer) // producers // 8 * 8, start), consumer
 
 
-def _start(producers: int, consumers: int) -> int:
-    """Registers that threads start with. With one warpgroup of each, a CTA alone could not use all
-    registers of the SM: two share them.
+def _start(groups: int) -> int:
+    """Registers that the threads of so many warpgroups start with. Two alone could not use all
+    registers of the SM: two CTAs share them.
     """
-    groups = producers + consumers
     return starting_registers(_HOPPER, GROUP * groups * (2 if groups == 2 else 1))
 
 

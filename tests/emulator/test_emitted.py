@@ -71,6 +71,7 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
         replace(BASE, fuse_rows=33, split_k=2, persistent=Persistence.DYNAMIC),
     ),
     "gathered": (forward(4, 72, 136, gather=True), BASE),
+    "odd gathered": (forward(4, 67, 41, gather=True), BASE),
     "scattered": (
         forward(4, 72, 136, scatter=True, accumulate=True, output=DType.F32),
         BASE,
@@ -118,6 +119,10 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "split": (forward(4, 72, 264), replace(SWAPPED, split_k=3, fuse_rows=33)),
     "split in turns": (forward(4, 264, 264), replace(STORED, split_k=2, fuse_rows=33)),
     "gate and up in turns": (gate_up(experts=4, n=72, k=72), replace(TURNS, stages=2)),
+    "gate and up stored by the engine": (
+        gate_up(experts=4, n=72, k=72),
+        replace(STORED, stages=2, tails=(48, 16)),
+    ),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
         replace(TURNS, tile=TileShape(64, 64, 128), consumer_registers=208),

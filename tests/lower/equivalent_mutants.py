@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CHOOSE = "moedsl/lower/choose_schedule.py : "
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
+CODE_SIZE = "a hint to the compiler about the size of code"
 WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
 EQUIVALENT: dict[str, str] = {
@@ -56,4 +57,35 @@ EQUIVALENT: dict[str, str] = {
         "a break before the first case is never reached, none is needed behind the last"
     ),
     "backends/cuda/emission/producer.py _emit_advance: writer.line() → pass": "an empty line less",
+    "backends/cuda/emission/groups.py emit_store_tile: writer.line() → pass": "an empty line less",
+    "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": (
+        "only how far a continued line is indented"
+    ),
+    "backends/cuda/emission/groups.py emit_consumer: writer.line('MOE_ROLL') → pass": CODE_SIZE,
+    "backends/cuda/emission/epilogue.py emit_store_tile: writer.line('MOE_ROLL') → pass": CODE_SIZE,
+    "backends/cuda/emission/consumer.py _emit_tensor_loop: writer.line('MOE_UNROLL') → pass": (
+        CODE_SIZE
+    ),
+    "backends/cuda/emission/consumer.py emit_entry: height != heights[-1]"
+    " → height != heights[-2]": ("every height has a label, whichever is the default"),
+    "backends/cuda/emission/tensor_store.py _emit_stage_part:"
+    " writer.line('if (j >= Sums::eights(part)) continue;') → pass": (
+        "rows behind a consumer's are clipped when they are stored: only work is saved"
+    ),
+    "backends/cuda/emission/roles.py _emit_fill: any((copy.way is CopyWay.MAPPED for copy in"
+    " fill.body)) → all((copy.way is CopyWay.MAPPED for copy in fill.body))": (
+        "rows are one copy, and columns never come through a map"
+    ),
+    f"{CHOOSE}Proposal(32, 128, 64, 1, (6, 3), 8, swap_ab=True)"
+    " → Proposal(32, 127, 64, 1, (6, 3), 8, swap_ab=True)": (
+        "the nearest columns that the warps can share are 128"
+    ),
+    "backends/cuda/emission/groups.py emit_turns: writer.lines(f'const int next = group + 1 =="
+    " {consumers} ? 0 : group + 1;', '// A tile without depth has no product for which all lanes"
+    " have met.', 'moe::sync_warp();', 'if (moe::lane_index() == 0) moe::barrier_arrive(kTurn +"
+    " next * 8);') → writer.lines('// A tile without depth has no product for which all lanes"
+    " have met.', f'const int next = group + 1 == {consumers} ? 0 : group + 1;',"
+    " 'moe::sync_warp();', 'if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);')": (
+        "a comment stands one line higher"
+    ),
 }

@@ -94,7 +94,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kUnit": schedule.unit,
         "kCluster": schedule.cluster_columns,
         "kSplits": schedule.split_k,
-        "kFuseRows": schedule.fuse_rows if signature.row_grouped else 0,
+        "kFuseRows": schedule.fuse_rows,
         "kFuseWindow": fuse_window(schedule),
         "kRasterGroup": min(raster.group, _MOST_RASTER),
         "kSortSlots": shared.sort_slots,
