@@ -63,6 +63,15 @@ EQUIVALENT: dict[str, str] = {
     ),
     "backends/cuda/emission/groups.py emit_consumer: writer.line('MOE_ROLL') → pass": CODE_SIZE,
     "backends/cuda/emission/epilogue.py emit_store_tile: writer.line('MOE_ROLL') → pass": CODE_SIZE,
+    "backends/cuda/emission/epilogue.py emit_store_tile: writer.lines('const int row = Wa"
+    "rps<kHeight>::row() + chunk * 8 + v / kPerRow;', 'const int column = Warps<kHeight>:"
+    ":column() + v % kPerRow * kVector;', outside(kernel), 'const moe::u32 at = staged + "
+    "(v / kPerRow * Sums::kPitch + v % kPerRow * kVector) * 4;') → writer.lines('const in"
+    "t column = Warps<kHeight>::column() + v % kPerRow * kVector;', 'const int row = Warp"
+    "s<kHeight>::row() + chunk * 8 + v / kPerRow;', outside(kernel), 'const moe::u32 at ="
+    " staged + (v / kPerRow * Sums::kPitch + v % kPerRow * kVector) * 4;')": (
+        "two lines that do not need each other"
+    ),
     "backends/cuda/emission/consumer.py _emit_tensor_loop: writer.line('MOE_UNROLL') → pass": (
         CODE_SIZE
     ),
