@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
+from moedsl.arguments import OFFSETS
 from moedsl.backends.cuda.abi import (
     OffsetsPointer,
     TensorMapOf,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from moedsl.backends.emulator.options import Options
     from moedsl.ir.tile import TileKernel
 
-_OFFSETS = "offs"
 _ADDRESS_CYCLE = 256
 """Buffers keep their address modulo this: what any access or descriptor asks of alignment."""
 
@@ -102,7 +102,7 @@ class EmulatorExecutable:
         self, generated: GeneratedKernel, call: Call
     ) -> tuple[bytes, tuple[Pointer, ...]]:
         arguments = bytearray(generated.argument_bytes)
-        varying = fill_arguments(arguments, generated, [*call.arrays, _OFFSETS], call)
+        varying = fill_arguments(arguments, generated, [*call.arrays, OFFSETS], call)
         for _, maps in varying.maps.values():
             for offset, description in maps:
                 arguments[offset : offset + MAP_BYTES] = record(description)
@@ -114,7 +114,7 @@ class EmulatorExecutable:
                     addend = -call.arrays[tensor].extent[0]
                     pointers.append(Pointer(field.offset, tensor, addend))
                 case OffsetsPointer():
-                    pointers.append(Pointer(field.offset, _OFFSETS, -call.offs.extent[0]))
+                    pointers.append(Pointer(field.offset, OFFSETS, -call.offs.extent[0]))
                 case WorkspacePointer(part):
                     pointers.append(Pointer(field.offset, _part_name(part)))
                 case _:
@@ -124,7 +124,7 @@ class EmulatorExecutable:
     def _tensors(self, call: Call) -> tuple[Buffer, ...]:
         uses = {tensor.name: _use(tensor.role) for tensor in self.kernel.signature.tensors}
         named = [(call.arrays[name], name, use) for name, use in uses.items()]
-        return tuple(_buffer(*entry) for entry in (*named, (call.offs, _OFFSETS, Use.INPUT)))
+        return tuple(_buffer(*entry) for entry in (*named, (call.offs, OFFSETS, Use.INPUT)))
 
     def _store(self, call: Call, buffers: dict[str, Buffer]) -> None:
         """Take over the outputs' elements."""

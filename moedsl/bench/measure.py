@@ -83,7 +83,7 @@ def measure(
             launch, errors[name] = _checked(operands, contestant)
             counts[name] = _warm_up(launch.run, batch_seconds)
             runs[name] = launch.run
-        except Exception as error:
+        except Exception as error:  # whatever another library raises
             if contestant.is_moedsl:
                 raise
             left_out[name] = f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moedsl.rows import offs_from_rows, parse_rows
+from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ class Case:
     @property
     def tokens(self) -> int:
         """T: the fewest tokens of which none goes to an expert twice, or to more than ``top``."""
-        return max(-(-self.total // self.top), *self.rows)
+        return max(ceil_div(self.total, self.top), *self.rows)
 
     def segments(self) -> Iterator[tuple[int, slice]]:
         """Every expert with its rows, also an empty slice."""

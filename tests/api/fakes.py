@@ -86,7 +86,9 @@ class TensorGuards:
     def check(self, *tensors: Any) -> bool:
         if len(tensors) != len(self._seen):
             raise TypeError("wrong length")
-        alike = [type(t) is Tensor and self._of(t) == s for t, s in zip(tensors, self._seen)]  # noqa: B905
+        alike = [
+            type(t) is Tensor and self._of(t) == s for t, s in zip(tensors, self._seen, strict=True)
+        ]
         return all(alike) and len({*map(id, tensors)}) == len(tensors)
 
     def _of(self, tensor: Tensor) -> Any:

@@ -31,7 +31,7 @@ def gemm(
     tuned: bool,
     cu_seqlens_m: Any = None,
     cu_seqlens_k: Any = None,
-    A_idx: Any = None,  # noqa: N803
+    A_idx: Any = None,  # noqa: N803  (QuACK's own name, by which it is called)
 ) -> Any:
     """[M, K] times [E, K, N] by segments of M, or [M, K] times [K, N] by segments of K."""
     a = a if A_idx is None else a[A_idx]

@@ -6,7 +6,7 @@ namespace moe {
 // What one of kThreads threads, of which thread kFirst is the first, does for tiles of up to kRows
 // rows: it always has the same 16 bytes of every kStep-th line, and remembers where each is next.
 // These addresses have registers of their own from the first to the last block of a tile: one that
-// a copy was given is not free again for a hundred cycles.
+// a copy was given is not free again for a while.
 template <class T, int kFirst, int kThreads, int kRows>
 struct Gather {
     static constexpr int kChunks = 8;  // in a line of 128 bytes
