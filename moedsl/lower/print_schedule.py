@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from moedsl.ir.schedule import Along, Eviction, ExpertOrder
 from moedsl.ir.tile import Multiply
+from moedsl.source.format import format_source
+from moedsl.source.span import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,17 +15,30 @@ if TYPE_CHECKING:
     from moedsl.ir.tile import TileKernel
 
 
+_TOGETHER = {
+    "swap_ab": "stages",
+    "cluster": "cache",
+    "persistent": "order",
+    "split_k": "epilogue",
+}
+"""Directives that share a line with the one before, so that people see a schedule whole."""
+
+
 def print_schedule(kernel: TileKernel, name: str = "chosen") -> str:
     """The schedule of ``kernel`` as a block called ``name`` for its kernel and target.
 
     Every decision that the compiler makes is written, also that something is not done: left out,
-    it would decide again when it reads the text. What it never does unasked is left out if undone.
+    it would decide again when it reads the text. What it never does unasked is left out if undone,
+    as hints and the order of experts are where no cluster lies along the rows.
     """
-    directives = [line.partition(" ") for line in schedule_directives(kernel)]
-    width = max(len(word) for word, _, _ in directives)
-    lines = "".join(f"    {word:<{width}} {rest}".rstrip() + "\n" for word, _, rest in directives)
-    heading = f"schedule {name} for {kernel.signature.name} on {kernel.target}"
-    return f"{heading} {{\n{lines}}}\n"
+    text = f"schedule {name} for {kernel.signature.name} on {kernel.target} {{"
+    before = ""
+    for directive in schedule_directives(kernel):
+        word, _, _ = directive.partition(" ")
+        text += "; " if _TOGETHER.get(before) == word else "\n"
+        text += directive
+        before = word
+    return format_source(Source("", f"{text}\n}}\n"))
 
 
 def schedule_directives(kernel: TileKernel) -> Iterator[str]:
@@ -44,10 +59,11 @@ def schedule_directives(kernel: TileKernel) -> Iterator[str]:
     yield f"registers {given or 'off'}"
     yield f"cluster {rows}={schedule.cluster_rows} {columns}={schedule.cluster_columns}"
     evictions = schedule.row_eviction, schedule.column_eviction
-    if set(evictions) != {Eviction.NORMAL}:
+    paired = schedule.cluster_rows > 1
+    if paired or set(evictions) != {Eviction.NORMAL}:
         yield f"cache {rows}={evictions[0]} {columns}={evictions[1]}"
     yield f"persistent {schedule.persistent}"
-    if schedule.order is not ExpertOrder.INDEX:
+    if paired or schedule.order is not ExpertOrder.INDEX:
         yield f"order {schedule.order}"
     raster = schedule.raster
     along = rows if raster.along is Along.ROWS else columns

@@ -37,7 +37,10 @@ def format_source(source: Source) -> str:
 
 @dataclass
 class _Line:
-    """One line of the result. ``before`` is the token that ends the line before it."""
+    """One line of the result. ``before`` is the token that ends the line before it.
+
+    ``further`` are the places in ``tokens`` where another directive starts.
+    """
 
     depth: int
     block: int
@@ -46,11 +49,15 @@ class _Line:
     continued: bool
     before: Token | None
     tokens: list[Token] = field(default_factory=list)
+    further: set[int] = field(default_factory=set)
     comment: str = ""
 
 
 def _lines(source: Source, tokens: Sequence[Token]) -> list[_Line]:
-    """The tokens in lines: as they were, but one statement and one brace a line."""
+    """The tokens in lines: as they were, but one statement and one brace a line.
+
+    Directives may share a line.
+    """
     lines: list[_Line] = []
     depth = brackets = block = 0
     schedule = False
@@ -64,8 +71,12 @@ def _lines(source: Source, tokens: Sequence[Token]) -> list[_Line]:
             schedule = token.kind == "SCHEDULE"
         broken = previous is None or "\n" in gap
         if token.kind != "COMMENT":
-            broken = broken or ";" in gap or token.kind == "RBRACE"
+            broken = broken or token.kind == "RBRACE"
             broken = broken or (word is not None and word.kind in ("LBRACE", "RBRACE"))
+            further = ";" in gap and not broken
+            broken = broken or (further and not schedule)
+            if further and schedule:
+                lines[-1].further.add(len(lines[-1].tokens))
         if broken:
             goes_on = brackets > 0 or (word is not None and word.kind in CONTINUES)
             lines.append(_Line(depth, block, schedule, _blank(gap, lines, token), goes_on, word))
@@ -166,8 +177,10 @@ def _code(line: _Line, width: int) -> str:
     inside = line.depth > 0 and line.schedule
     older: Token | None = None
     left: Token | None = None
-    for token in line.tokens:
-        if left is not None and _spaced(older, left, token, inside):
+    for place, token in enumerate(line.tokens):
+        if place in line.further:
+            text = text.rstrip() + "; "
+        elif left is not None and _spaced(older, left, token, inside):
             text += " "
         text += token.text
         if token is aligned:

@@ -52,8 +52,7 @@ kernel a {
 }  # end
 
 schedule p for a on sm_80 when rows <= 4 and rows > 3 {
-    tile    m=4 n=5
-    tails   m=64,32
+    tile    m=4 n=5; tails m=64,32
     fuse    experts m<=3  # ff
 
     swap_ab
