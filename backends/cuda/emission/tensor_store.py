@@ -144,7 +144,10 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             "if (leads) moe::bulk_wait_read<0>();",
             "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
-            "MOE_ROLL",
+            # Parts that are known when compiling leave their registers without a jump. What
+            # computes is too long to be there once for each of them: it would take twice as long
+            # to compile.
+            "MOE_UNROLL" if len(stores) == len(kernel.epilogue.body) else "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             sums = ", ".join(sum_names(kernel))
