@@ -11,6 +11,10 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
 * Experts are cut into windows of max(1, tile.rows // fuse_rows) consecutive numbers. In a window
   the experts with 1 to fuse_rows rows share their work items: the first of them leads, and its
   items hold one tile for each of them, in order of number. Every other item holds one tile.
+* CTAs of a cluster have neighbouring columns of one row tile. If the cluster lies along the rows,
+  it is a pair, and takes two row tiles by two column tiles not row by row but column by column;
+  both CTAs then compute the height of the upper tile. Where there are no two by two, nothing
+  changes.
 * Items are numbered expert by expert (leaders for fused ones) in ``schedule.order``, inside an
   expert in raster order, and inside a tile by split: item numbers of one tile's splits are
   consecutive. If experts are interleaved, this holds of those with several row tiles and of the
@@ -156,7 +160,7 @@ def _plan_experts(
     schedule: Schedule, rows: Sequence[int], columns: int, order: Sequence[int]
 ) -> Iterator[Item]:
     runs = _fused_runs(schedule, rows)
-    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster_columns)
+    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster)
     for leader in order:
         if not runs[leader]:
             continue
@@ -180,7 +184,7 @@ def _plan_experts(
 def plan_depth(schedule: Schedule, experts: int, rows: int, columns: int) -> Iterator[Item]:
     """Items of a k-grouped kernel: ``rows`` × ``columns`` for every expert, empty ones too."""
     row_tiles = ceil_div(rows, schedule.tile.rows)
-    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster_columns)
+    column_tiles = ceil_div(columns, schedule.tile.columns * schedule.cluster)
     for expert in range(experts):
         for number in range(row_tiles * column_tiles):
             row_tile, column_tile = raster_position(
@@ -207,18 +211,24 @@ def _tiles(
     split: int,
 ) -> tuple[Tile, ...]:
     """One tile for each CTA of a cluster that has columns."""
-    first, last = row_range(schedule, rows, row_tile)
-    start = column_tile * schedule.cluster_columns * schedule.tile.columns
-    end = start + schedule.cluster_columns * schedule.tile.columns
+    width, row_tiles = schedule.tile.columns, ceil_div(rows, schedule.tile.rows)
+    start = column_tile * schedule.cluster * width
+    places = [(row_tile, start + rank * width) for rank in range(schedule.cluster)]
+    if schedule.cluster_rows > 1 and (row_tile ^ 1) < row_tiles and start + width < columns:
+        column = start + row_tile % 2 * width
+        places = [(row_tile & ~1, column), (row_tile | 1, column)]
+    ranges = [row_range(schedule, rows, taken) for taken, _ in places]
+    height = tile_height(schedule, ranges[0][1] - ranges[0][0])
     return tuple(
         Tile(
             expert=expert,
             row=first,
-            height=tile_height(schedule, last - first),
+            height=height,
             rows=last - first,
             column=column,
-            columns=min(schedule.tile.columns, columns - column),
+            columns=min(width, columns - column),
             split=split,
         )
-        for column in range(start, min(end, columns), schedule.tile.columns)
+        for (first, last), (_, column) in zip(ranges, places, strict=True)
+        if column < columns
     )

@@ -264,12 +264,12 @@ def schedules(
     largest: int = 64,
     deepest: int = 64,
     splits: int = 3,
-    clusters: tuple[int, ...] = (1,),
+    clusters: tuple[tuple[int, int], ...] = ((1, 1),),
 ) -> Schedule:
     """A schedule of shapes that the portable path takes; its demands are not looked at.
 
     Tiles are up to ``largest`` in either direction, stages up to ``deepest``, parts ``splits``.
-    More ``clusters`` than 1 are for those who look at the plan alone.
+    More ``clusters``, of CTAs along rows and columns, are for those who look at the plan alone.
     """
     swap = draw(st.booleans())
     step = step_shape(compute, swap)
@@ -287,17 +287,22 @@ def schedules(
     lower = [height for height in heights(columns) if height < rows]
     if lower:
         tails = sorted(draw(st.sets(st.sampled_from(lower), max_size=3)), reverse=True)
+    cluster = draw(st.sampled_from(clusters))
     whole_units = bool(tails) and rows % tails[-1] == 0
+    if cluster[0] > 1 and not whole_units:
+        tails = []
+    balanced = bool(tails) and whole_units and (cluster[0] > 1 or draw(st.booleans()))
     least = LINE_BYTES[0] // element_bytes(compute)
     depths = [depth for depth in (16, 32, 64, 128) if least <= depth <= max(deepest, least)]
     return Schedule(
         tile=TileShape(rows, columns, draw(st.sampled_from(depths))),
         tails=tuple(tails),
-        balanced=whole_units and draw(st.booleans()),
+        balanced=balanced,
         swap_ab=swap,
         stages=draw(st.integers(2, 4)),
         consumers=consumers,
-        cluster_columns=draw(st.sampled_from(clusters)),
+        cluster_rows=cluster[0],
+        cluster_columns=cluster[1],
         persistent=draw(st.sampled_from(Persistence)),
         order=draw(st.sampled_from(ExpertOrder)) if row_grouped else ExpertOrder.INDEX,
         raster=Raster(draw(st.sampled_from(Along)), draw(st.integers(1, 9)), draw(st.booleans())),

@@ -26,7 +26,7 @@ from tests.strategies import schedules
 
 relaxed = settings(deadline=None)
 row_counts = st.lists(st.integers(0, 9) | st.integers(0, 130), min_size=1, max_size=9)
-CLUSTERS = (1, 1, 2, 3)
+CLUSTERS = ((1, 1), (1, 2), (1, 3), (2, 1))
 plans = st.tuples(schedules(largest=48, clusters=CLUSTERS), row_counts, st.integers(1, 90))
 
 
@@ -76,10 +76,12 @@ def test_heights_are_the_smallest_that_fit(plan: tuple[Schedule, list[int], int]
     schedule, rows, columns = plan
     for item in plan_rows(schedule, rows, columns):
         for tile in item.tiles:
+            # Tiles of one expert that a cluster takes are equally high.
+            most = max(other.rows for other in item.tiles if other.expert == tile.expert)
             assert 1 <= tile.rows <= tile.height
             assert 1 <= tile.columns <= schedule.tile.columns
             assert tile.height in schedule.heights
-            assert not any(tile.rows <= height < tile.height for height in schedule.heights)
+            assert not any(most <= height < tile.height for height in schedule.heights)
             last = tile.row + tile.rows == rows[tile.expert]
             full = tile.rows == tile.height == schedule.tile.rows
             assert last or full or schedule.balanced
@@ -132,14 +134,25 @@ def test_fused_experts_are_small_near_and_fit_one_tile(
     together: dict[int, frozenset[int]] = {}
     for item in plan_rows(schedule, rows, columns):
         assert [tile.expert for tile in item.tiles] == sorted(tile.expert for tile in item.tiles)
-        assert len({(tile.row, tile.split) for tile in item.tiles}) == 1
+        assert len({tile.split for tile in item.tiles}) == 1
         experts = sorted({tile.expert for tile in item.tiles})
         for expert in experts:
-            starts = [tile.column for tile in item.tiles if tile.expert == expert]
+            own = [tile for tile in item.tiles if tile.expert == expert]
+            if len({tile.row for tile in own}) > 1:
+                upper, lower = own
+                assert schedule.cluster_rows == 2
+                assert upper.column == lower.column
+                assert upper.row + upper.rows == lower.row, "a pair has neighbouring tiles"
+                continue
+            starts = [tile.column for tile in own]
             first, width = starts[0], schedule.tile.columns
-            end = min(columns, first + schedule.cluster_columns * width)
-            assert first % (schedule.cluster_columns * width) == 0
+            end = min(columns, first + schedule.cluster * width)
+            assert first % (schedule.cluster * width) == 0
             assert starts == list(range(first, end, width)), "a cluster has neighbouring tiles"
+            row_tiles = ceil_div(rows[expert], schedule.tile.rows)
+            alone = row_tiles % 2 and own[0].row + own[0].rows == rows[expert]
+            narrow = len(own) == 1
+            assert schedule.cluster_rows == 1 or alone or narrow, "pairs share columns if they can"
         for expert in experts:
             assert together.setdefault(expert, frozenset(experts)) == frozenset(experts)
         if len(experts) > 1:
@@ -213,6 +226,23 @@ def test_interleaving_and_clusters_are_as_documented() -> None:
         [(0, 32, 8)],
         [(64, 32, 8)],
     ]
+
+
+def test_pairs_take_one_column_tile_after_the_other() -> None:
+    schedule = Schedule(TileShape(64, 16, 16), cluster_rows=2, tails=(32,), balanced=True)
+    items = list(plan_rows(schedule, [140], 40))
+    assert [
+        [(tile.row, tile.rows, tile.height, tile.column) for tile in item.tiles] for item in items
+    ] == [
+        [(0, 64, 64, 0), (64, 64, 64, 0)],
+        [(0, 64, 64, 16), (64, 64, 64, 16)],
+        [(128, 12, 32, 0), (128, 12, 32, 16)],
+        [(0, 64, 64, 32)],
+        [(64, 64, 64, 32)],
+        [(128, 12, 32, 32)],
+    ]
+    (first, _) = plan_rows(replace(schedule, tails=(16,)), [70], 32)
+    assert [(tile.rows, tile.height) for tile in first.tiles] == [(48, 64), (22, 64)]
 
 
 @relaxed

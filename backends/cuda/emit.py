@@ -65,9 +65,9 @@ def generate(kernel: TileKernel, access: AccessModes) -> GeneratedKernel:
             tile_rows=schedule.tile.rows,
             tile_columns=schedule.tile.columns,
             split_k=schedule.split_k,
-            cluster=schedule.cluster_columns,
+            cluster=schedule.cluster,
         ),
-        cluster=schedule.cluster_columns,
+        cluster=schedule.cluster,
         workspace=_workspace(lowered),
     )
 

@@ -38,6 +38,8 @@ REGISTERS = {
     (2, 3): ((40, 136), (56, 128)),
 }
 """Of producers and consumers, by the warpgroups of each; several for CTAs that share an SM."""
+_CLUSTERS = ((1, 1), (1, 1), (2, 1), (1, 2), (1, 2), (1, 4))
+"""CTAs along rows and columns; the first three need no rows that are shared."""
 _SUMS = 192
 """Most registers of a consumer's thread that hold sums."""
 
@@ -61,7 +63,8 @@ def specialised_shapes(
     consumers = draw(st.sampled_from((2, 1, 3)))
     pingpong = consumers > 1 and draw(st.booleans())
     shared = not any(gathered(op.lhs) for op in contracts)
-    cluster = draw(st.sampled_from((1, 1, 2, 2, 4))) if shared else 1
+    along_rows, along_columns = draw(st.sampled_from(_CLUSTERS if shared else _CLUSTERS[:3]))
+    cluster = along_rows * along_columns
     flat = [op.lhs if swap else op.rhs for op in contracts]
     inner = all(depth_inner(access, op.over) for access, op in zip(flat, contracts, strict=True))
     sharing = 1 if pingpong else consumers
@@ -72,6 +75,10 @@ def specialised_shapes(
     rows = draw(st.sampled_from(shapes[columns]))
     lower = [height for height in shapes[columns] if height < rows]
     tails = draw(st.sets(st.sampled_from(lower), max_size=4)) if lower else set()
+    whole = bool(tails) and rows % min(tails) == 0
+    if along_rows > 1 and not whole:
+        tails = set()
+    balanced = whole and (along_rows > 1 or draw(st.booleans()))
     # Most of shared memory is stages.
     line = (ceil_div(rows, TALL) * TALL + len(contracts) * columns) * element_bytes(compute)
     fitting = target.shared_per_block * 3 // 4 // line
@@ -86,14 +93,15 @@ def specialised_shapes(
     return Schedule(
         tile=TileShape(rows, columns, depth),
         tails=tuple(sorted(tails, reverse=True)),
-        balanced=bool(tails) and rows % min(tails) == 0 and draw(st.booleans()),
+        balanced=balanced,
         swap_ab=swap,
         stages=draw(st.integers(STAGES[0], min(fitting // depth, STAGES[1]))),
         consumers=consumers,
         cooperation=Cooperation.PINGPONG if pingpong else Cooperation.COOPERATIVE,
         producer_registers=producer,
         consumer_registers=consumer,
-        cluster_columns=cluster,
+        cluster_rows=along_rows,
+        cluster_columns=along_columns,
         row_eviction=draw(st.sampled_from(Eviction)) if shared else Eviction.NORMAL,
         column_eviction=draw(st.sampled_from(Eviction)),
         epilogue_store=store,

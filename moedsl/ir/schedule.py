@@ -107,7 +107,8 @@ class Schedule:
 
     ``tails`` are the heights allowed besides ``tile.rows``, falling. ``balanced`` tiles share an
     expert's rows evenly, in units of the lowest height; otherwise all are full but the last.
-    ``consumers`` counts groups of 128 threads. ``cluster_rows`` and ``cluster_columns`` count CTAs.
+    ``consumers`` counts groups of 128 threads. ``cluster_rows`` and ``cluster_columns`` count CTAs
+    that share columns or rows.
     Evictions are hints about the operands of rows and columns. ``fuse_rows`` is the most rows of an
     expert that shares its work item with its neighbours; 0 fuses nothing. ``producer_registers``
     and ``consumer_registers`` are 0 where warps are not specialised.
@@ -143,6 +144,11 @@ class Schedule:
     def specialised(self) -> bool:
         """Whether warps have roles, producers or consumers, and unequal shares of registers."""
         return self.consumer_registers > 0
+
+    @property
+    def cluster(self) -> int:
+        """CTAs that share operands."""
+        return self.cluster_rows * self.cluster_columns
 
     @property
     def unit(self) -> int:

@@ -16,7 +16,14 @@ from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Persistence, Requirement, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
-from moedsl.lower.propose_specialised import DECODE, FEW, MANY, Shape, propose_specialised
+from moedsl.lower.propose_specialised import (
+    DECODE,
+    FEW,
+    MANY,
+    PAIRED,
+    Shape,
+    propose_specialised,
+)
 from moedsl.lower.resources import WARP, element_bytes, resources, share_tile, step_shape
 from moedsl.work import ceil_div
 
@@ -32,6 +39,8 @@ DECODE_ROWS = 8
 """Up to so many rows an expert on average, weights are streamed past a few rows."""
 FEW_ROWS = 64
 """Up to so many, a call is still bound by reading the weights."""
+PAIRED_ROWS = 512
+"""Up to so many, and from more than a tile on, most experts have one to three row tiles."""
 _TAILS = (96, 64, 32)
 _TAILS_OF_SEVERAL = (64, 32)
 """For kernels with several sums: every height is compiled, and theirs take longer."""
@@ -154,9 +163,13 @@ def _choose_specialised(
 
 def _shape_for(kernel: MoeKernel, rows: int | None) -> Shape:
     average = rows_per_expert(kernel, rows)
-    if average is None or average > FEW_ROWS:
+    if average is None or average > PAIRED_ROWS:
         return MANY
-    return DECODE if average <= DECODE_ROWS else FEW
+    if average > PAIRED.rows:
+        return PAIRED
+    if average > FEW_ROWS:
+        return MANY
+    return FEW if average > DECODE_ROWS else DECODE
 
 
 def rows_per_expert(kernel: MoeKernel, rows: int | None) -> float | None:

@@ -4,11 +4,16 @@ Weights take the tensor core's tall side and rows its flat one, so that tiles of
 rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
 while the other stores. Where rows come through a map they compute wider tiles together. What a
 request gives of this is kept, and the rest follows.
+
+The halves of an H100's L2 cache have a narrow path between them, which weights take once for every
+CTA in the other half. Experts of one or two row tiles keep it busy: there clusters lie along the
+rows, so that weights arrive once, and experts of several row tiles, which are bound by arithmetic,
+are mixed with the others, which are bound by memory, a few tiles at a time that share operands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +24,8 @@ from moedsl.ir.schedule import (
     Along,
     Cooperation,
     EpilogueStore,
+    Eviction,
+    ExpertOrder,
     Persistence,
     Raster,
     Schedule,
@@ -57,26 +64,33 @@ _PRODUCER_REGISTERS, _COPYING_REGISTERS = 32, 56
 """What a producer needs at least, and one that copies rows of a map by itself."""
 _MOST_ROWS_ALONE = 128
 """Of a tile of the only consumer of a CTA: two CTAs share the SM."""
-_WIDE_ROWS = (144, 128, 112, 96)
+_WIDE_ROWS = (128, 112, 96)
 """Of a tile twice as wide, the most that leave room for _WIDE_STAGES beside what is stored."""
 _WIDE_STAGES = 4
 """Three do not hide how long copies take."""
 _LEAST_ROWS = 32
-_GROUP = 16
-"""Row tiles that walk through the columns together: they share weights in L2."""
+_GROUP, _MIXED_GROUP = 16, 4
+"""Row tiles that walk through the columns together: they share weights in L2. Fewer where tiles of
+other experts come in between, and more would be gone from L2 before they are needed again.
+"""
 _HOPPER = TARGETS["sm_90a"]
 """The only target with specialised warps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``rows`` are the most of a tile, ``stages`` the most and the fewest worth having."""
+    """``rows`` are the most of a tile, ``stages`` the most and the fewest worth having.
+
+    With ``paired`` many experts have two row tiles, or the weights of more cannot stay in L2.
+    """
 
     rows: int
     stages: tuple[int, int]
+    paired: bool = False
 
 
 MANY = Shape(192, (5, 3))
+PAIRED = Shape(192, (5, 3), paired=True)
 FEW = Shape(128, (6, 3))
 DECODE = Shape(32, (8, 3))
 
@@ -92,7 +106,8 @@ def propose_specialised(
         return
     if shape is not DECODE and _profits_from_width(kernel, given):
         for rows in _WIDE_ROWS:
-            wide = Shape(min(rows, shape.rows), (_WIDE_STAGES, _WIDE_STAGES))
+            stages = _WIDE_STAGES, _WIDE_STAGES
+            wide = replace(shape, rows=min(rows, shape.rows), stages=stages)
             yield from _propose(kernel, wide, given, wide=True)
     yield from _propose(kernel, shape, given, wide=False)
 
@@ -121,7 +136,9 @@ def _propose(
     stored = swap_ab and _engine_stores(kernel)
     most, fewest = shape.stages
     fewest = fewest if consumers > 1 else STAGES[0]
-    for cluster in (2, 1) if shared and _several_columns(kernel, tile.columns) else (1,):
+    for cluster in _clusters(kernel, shape, tile, given, shared=shared):
+        paired = cluster[0] > 1
+        mixed = paired and shape.paired and kernel.signature.row_grouped
         for stages in range(most, fewest - 1, -1):
             yield Schedule(
                 tile=tile,
@@ -133,11 +150,31 @@ def _propose(
                 cooperation=cooperation,
                 producer_registers=producer,
                 consumer_registers=consumer,
-                cluster_columns=cluster,
+                cluster_rows=cluster[0],
+                cluster_columns=cluster[1],
+                row_eviction=Eviction.LAST if paired and shared else Eviction.NORMAL,
                 persistent=Persistence.DYNAMIC,
-                raster=Raster(Along.ROWS, _GROUP),
+                order=ExpertOrder.INTERLEAVED if mixed else ExpertOrder.INDEX,
+                raster=Raster(Along.ROWS, _MIXED_GROUP if mixed else _GROUP),
                 epilogue_store=EpilogueStore.TMA if stored else EpilogueStore.STAGED,
             )
+
+
+def _clusters(
+    kernel: MoeKernel, shape: Shape, tile: TileShape, given: Mapping[str, Any], *, shared: bool
+) -> Iterator[tuple[int, int]]:
+    """CTAs along rows and columns. Rows that come through a map are not ``shared``: pairs share
+    the columns, unless there are few rows and hardly a pair.
+    """
+    if given.keys() & {"cluster_rows", "cluster_columns"}:
+        yield given.get("cluster_rows", 1), given.get("cluster_columns", 1)
+        return
+    if _several_columns(kernel, tile.columns):
+        if shape.paired or not (shared or shape is DECODE):
+            yield 2, 1
+        if shared:
+            yield 1, 2
+    yield 1, 1
 
 
 def registers_for(consumers: int, *, copying: bool) -> tuple[int, int]:

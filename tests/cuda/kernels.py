@@ -17,7 +17,14 @@ from moedsl.ir.core import (
 )
 from moedsl.ir.elementwise import Apply, Constant, Function, Load, Store
 from moedsl.ir.moe import Contract, MoeKernel, MoeOp, Signature
-from moedsl.ir.schedule import Cooperation, EpilogueStore, Schedule, TileShape
+from moedsl.ir.schedule import (
+    Cooperation,
+    EpilogueStore,
+    ExpertOrder,
+    Persistence,
+    Schedule,
+    TileShape,
+)
 
 SHARED = Schedule(
     TileShape(64, 64, 64),
@@ -30,6 +37,16 @@ SHARED = Schedule(
 SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
 TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
 STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
+PAIRED = replace(
+    TURNS,
+    stages=4,
+    tails=(48, 32, 16),
+    balanced=True,
+    cluster_rows=2,
+    persistent=Persistence.DYNAMIC,
+    order=ExpertOrder.INTERLEAVED,
+)
+"""Two row tiles share their columns."""
 THREE = replace(TURNS, consumers=3, producer_registers=32, consumer_registers=160)
 
 

@@ -39,6 +39,7 @@ from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.source.span import Source, Span
 from moedsl.target import TARGETS
 from tests.cuda.kernels import (
+    PAIRED,
     SHARED,
     STORED,
     SWAPPED,
@@ -101,6 +102,8 @@ SPECIALISED = {
     "turns of three": (forward(compute=Compute.F16), replace(THREE, order=ExpertOrder.INTERLEAVED)),
     "stored": (forward(), replace(STORED, persistent=Persistence.DYNAMIC)),
     "stored f32": (weight_gradient(), STORED),
+    "pairs": (forward(), replace(PAIRED, epilogue_store=EpilogueStore.TMA)),
+    "gathered in pairs": (forward(gather=True), replace(PAIRED, consumer_registers=208)),
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
     "gathered to scattered": (
         forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
@@ -164,6 +167,7 @@ def test_outputs_off_the_grid_are_stored_by_threads(form: str) -> None:
         replace(STORED, persistent=Persistence.OFF),
         replace(STORED, order=ExpertOrder.LONGEST),
         replace(STORED, fuse_rows=16, split_k=2),
+        PAIRED,
         replace(STORED, require=(Requirement.BATCH_INVARIANT,)),
     ],
 )

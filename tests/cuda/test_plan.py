@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -89,14 +90,17 @@ def draw_kernel(rng: random.Random) -> TileKernel:
         split_k=rng.choice([1, 1, 2, 3]),
     )
     if rng.random() < 0.5:
-        schedule = specialised(schedule, rng.choice([1, 2, 4]))
+        schedule = specialised(schedule, rng.choice([(1, 1), (1, 2), (1, 4), (2, 1), (2, 1)]))
     n, k = rng.choice([1, 100, 700, 1000]), rng.choice([1, 64, 333])
     kernel = forward(experts, n, k) if grouped else weight_gradient(experts, n, k)
     return build_tile(kernel, schedule, TARGETS["sm_90a"])
 
 
-def specialised(schedule: Schedule, cluster: int) -> Schedule:
+def specialised(schedule: Schedule, cluster: tuple[int, int]) -> Schedule:
     """One thread of a cluster walks for all of it."""
+    rows, columns = cluster
+    if rows > 1 and not schedule.balanced:
+        schedule = replace(schedule, tails=())
     return replace(
         schedule,
         tile=replace(schedule.tile, columns=128),
@@ -104,7 +108,8 @@ def specialised(schedule: Schedule, cluster: int) -> Schedule:
         consumers=2,
         producer_registers=40,
         consumer_registers=232,
-        cluster_columns=cluster,
+        cluster_rows=rows,
+        cluster_columns=columns,
     )
 
 
@@ -153,7 +158,7 @@ def program(kernels: list[TileKernel], tmp_path_factory: pytest.TempPathFactory)
 def expected(kernel: TileKernel, rows: list[int], ctas: int) -> list[list[tuple[int, ...]]]:
     """For each CTA its tiles, without their numbers."""
     signature, schedule = kernel.signature, kernel.schedule
-    cluster, width = schedule.cluster_columns, schedule.tile.columns
+    cluster = schedule.cluster
     workers = ctas // cluster
     n, k = signature.index("n").extent, signature.index("k").extent
     assert n is not None
@@ -170,10 +175,13 @@ def expected(kernel: TileKernel, rows: list[int], ctas: int) -> list[list[tuple[
                 worker = number
         if worker >= workers:
             continue
+        ranks: Counter[int] = Counter()
         for tile in item.tiles:
+            rank = ranks[tile.expert]
+            ranks[tile.expert] += 1
             depth = k if signature.row_grouped else rows[tile.expert]
             first, last = depth_range(schedule, depth, tile.split)
-            taken[worker * cluster + tile.column // width % cluster].append(
+            taken[worker * cluster + rank].append(
                 (
                     tile.expert,
                     tile.row,
@@ -195,7 +203,7 @@ def test_device_walks_the_plan(kernels: list[TileKernel], program: Path) -> None
     for number, kernel in enumerate(kernels):
         n, k = (kernel.signature.index(name).extent for name in "nk")
         for workers in (1, 3, 50):
-            ctas = workers * kernel.schedule.cluster_columns
+            ctas = workers * kernel.schedule.cluster
             rows = draw_rows(rng, kernel.signature.expert_count)
             if workers == 3 and number % 5 == 0:
                 rows = [0] * len(rows)

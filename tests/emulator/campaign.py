@@ -109,7 +109,7 @@ class Program:
             shown |= {
                 f"{schedule.cooperation}": True,
                 f"consumers {schedule.consumers}": True,
-                f"cluster {schedule.cluster_columns}": True,
+                f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
                 f"store {schedule.epilogue_store}": True,
                 f"cache m={schedule.row_eviction}": True,
                 f"cache n={schedule.column_eviction}": True,

@@ -30,13 +30,21 @@ from moedsl.backends.emulator.report import EmulationError, KernelFaultError
 from moedsl.backends.emulator.toolchain import KernelRefusedError, kernel_library
 from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType
-from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.ir.schedule import (
+    Along,
+    EpilogueStore,
+    ExpertOrder,
+    Persistence,
+    Raster,
+    Schedule,
+    TileShape,
+)
 from moedsl.lower.build_tile import build_tile
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.conformance.model import launch_of
-from tests.cuda.kernels import STORED, SWAPPED, TURNS, forward, weight_gradient
+from tests.cuda.kernels import PAIRED, STORED, SWAPPED, TURNS, forward, weight_gradient
 from tests.emulator.harness import poison_maps
 from tests.emulator.mutants import Mutant, choose, mutants_of
 from tests.hopper.kernels import Sizes, expected, gemm_case
@@ -191,6 +199,12 @@ SUBJECTS: dict[str, Subject] = {
     "gathered": Generated(
         forward(4, 136, 264, gather=True),
         replace(TURNS, stages=4, balanced=True, consumer_registers=208),
+        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        "sm_90a",
+    ),
+    "pairs": Generated(
+        forward(4, 264, 136),
+        replace(PAIRED, epilogue_store=EpilogueStore.TMA),
         ((70, 0, 1, 133), (5, 3, 16, 0)),
         "sm_90a",
     ),

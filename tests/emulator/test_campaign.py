@@ -41,7 +41,8 @@ def test_the_parts_show_every_feature() -> None:
     specialised = both | {
         *("cooperative", "pingpong", "consumers 1", "consumers 2", "consumers 3"),
         *(f"cache {side}={word}" for side in "mn" for word in ("normal", "first", "last")),
-        *("cluster 1", "cluster 2", "cluster 4", "store staged", "store tma"),
+        *("cluster 1 x 1", "cluster 1 x 2", "cluster 1 x 4", "cluster 2 x 1"),
+        *("store staged", "store tma"),
     }
     kinds = {*Compute, "m-grouped", "k-grouped"}
     assert shown == kinds | both | {f"specialised {word}" for word in specialised}

@@ -28,6 +28,7 @@ from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.cuda.kernels import (
+    PAIRED,
     SHARED,
     STORED,
     SWAPPED,
@@ -92,6 +93,7 @@ def open_depth(kernel: MoeKernel) -> MoeKernel:
     return replace(kernel, signature=replace(kernel.signature, indices=indices))
 
 
+INDEXED_PAIRS = replace(PAIRED, order=ExpertOrder.INDEX)
 SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
     "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
@@ -115,6 +117,21 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
             column_eviction=Eviction.FIRST,
             persistent=Persistence.OFF,
         ),
+    ),
+    # Three column tiles: pairs of row tiles share two of them.
+    "pairs": (forward(4, 328, 136), replace(PAIRED, epilogue_store=EpilogueStore.TMA)),
+    "pairs of rows along columns": (
+        forward(4, 264, 136, weights="ekn"),
+        replace(PAIRED, swap_ab=False, tile=TileShape(128, 64, 64), tails=(64,), split_k=2),
+    ),
+    "pairs of gathered rows": (
+        forward(4, 264, 136, gather=True),
+        replace(PAIRED, consumer_registers=208),
+    ),
+    "pairs that share a depth": (weight_gradient(experts=4, n=136, k=264), INDEXED_PAIRS),
+    "gate and up in pairs": (
+        gate_up(experts=4, n=136, k=72),
+        replace(PAIRED, tile=TileShape(64, 64, 64), fuse_rows=16),
     ),
     "split": (forward(4, 72, 264), replace(SWAPPED, split_k=3, fuse_rows=33)),
     "split in turns": (forward(4, 264, 264), replace(STORED, split_k=2, fuse_rows=33)),

@@ -63,7 +63,7 @@ def test_every_dimension_can_be_set(path: Path) -> None:
         assert fixed <= {*overrides.values(), 4}
 
 
-@pytest.mark.parametrize("rows", [None, 8, 16384])
+@pytest.mark.parametrize("rows", [None, 8, 1024, 16384])
 def test_a_printed_choice_leaves_nothing_to_choose(program: Program, rows: int | None) -> None:
     target = TARGETS["sm_90a"]
     for kernel in program.kernels:
@@ -73,7 +73,7 @@ def test_a_printed_choice_leaves_nothing_to_choose(program: Program, rows: int |
         both = load_program(Source("", f"{kernel.source.text}\n{printed}"))
         request = both.requests[-1]
         assert request.name == "printed"
-        for other_rows in (None, 1, 100_000):
+        for other_rows in (None, 1, 1024, 100_000):
             assert choose_schedule(kernel, target, request, other_rows) == schedule
         assert format_source(Source("", printed)) == printed
-        assert len(printed.splitlines()) - 2 <= 12  # directives, for people to read
+        assert len(printed.splitlines()) <= 12  # for people to see at once

@@ -46,7 +46,9 @@ def layouts(draw: st.DrawFn, dims: int) -> Layout:
 def cases(draw: st.DrawFn) -> tuple[MoeKernel, Schedule, Arguments, Mode]:
     kernel = draw(moe_kernels())
     signature = kernel.signature
-    schedule = draw(schedules(row_grouped=signature.row_grouped, clusters=(1, 1, 2, 3)))
+    schedule = draw(
+        schedules(row_grouped=signature.row_grouped, clusters=((1, 1), (1, 2), (1, 3), (2, 1)))
+    )
     tile = schedule.tile.rows
     counts = st.sampled_from((0, 1, tile - 1, tile, tile + 1)) | st.integers(0, 3 * tile)
     rows = draw(st.lists(counts, min_size=signature.expert_count, max_size=signature.expert_count))

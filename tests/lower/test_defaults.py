@@ -1,6 +1,7 @@
 """What the compiler chooses, and what that takes of an SM, for the public routings and others.
 
-These are decisions, measured on an H200: whoever changes one changes it here too, on purpose.
+These are decisions, measured on an H200 and, for sm_90a, on an H100: whoever changes one changes it
+here too, on purpose.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def shown(schedule: Schedule) -> str:
 def _shown_roles(schedule: Schedule) -> str:
     """What only specialised warps have."""
     text = f" {schedule.cooperation} {schedule.producer_registers}/{schedule.consumer_registers}"
-    text += f" cluster={schedule.cluster_columns}" if schedule.cluster_columns != 1 else ""
+    if schedule.cluster > 1:
+        text += f" cluster={schedule.cluster_rows}x{schedule.cluster_columns}"
+    if schedule.order is not ExpertOrder.INDEX:
+        text += f" {schedule.order} rows={schedule.row_eviction}"
+    text += f" group={schedule.raster.group}"
     return f"{text} {schedule.epilogue_store}" + (" balanced" if schedule.balanced else "")
 
 
@@ -63,17 +68,24 @@ KERNELS = {
 TALL_TAILS = "176,160,144,128,112,96,80,64,48,32,16"
 MANY_ROWS = (
     f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
-    " pingpong 40/232 cluster=2 tma balanced"
+    " pingpong 40/232 cluster=1x2 group=16 tma balanced"
+)
+PAIRED_ROWS = (
+    f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
+    " pingpong 40/232 cluster=2x1 interleaved rows=last group=4 tma balanced"
 )
 SMALL_ROWS = (
     "128x128x64 stages=6 consumers=2 tails=112,96,80,64,48,32,16 swap"
-    " pingpong 40/232 cluster=2 tma balanced"
+    " pingpong 40/232 cluster=1x2 group=16 tma balanced"
 )
-DECODE_ROWS = "32x128x64 stages=8 consumers=2 tails=16 swap pingpong 40/232 cluster=2 tma balanced"
+DECODE_ROWS = (
+    "32x128x64 stages=8 consumers=2 tails=16 swap pingpong 40/232 cluster=1x2 group=16 tma balanced"
+)
 
 PUBLIC = {
     "sm_90a": {
-        **dict.fromkeys(("seed", "sonic", "qwen3", "dsv3_ep", "dsv3_down", "skew"), MANY_ROWS),
+        **dict.fromkeys(("seed", "sonic", "skew"), MANY_ROWS),
+        **dict.fromkeys(("qwen3", "dsv3_ep", "dsv3_down"), PAIRED_ROWS),
         "small": SMALL_ROWS,
         "decode64": DECODE_ROWS,
         "decode1": DECODE_ROWS,
@@ -211,7 +223,7 @@ SPECIALISED_DEMAND = {
     ("forward", 1): (64, 32, 188912, 1),
     ("narrow", None): (224, 192, 229776, 1),
     ("gate and up", None): (192, 160, 209344, 1),
-    ("gather", None): (176, 144, 229744, 1),
+    ("gather", None): (160, 128, 221552, 1),
     ("gradient", None): (224, 192, 213392, 1),
 }
 """The same, of a consumer's thread, where warps are specialised."""

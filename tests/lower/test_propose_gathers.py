@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from moedsl.ir.moe import MoeKernel
-from moedsl.ir.schedule import Cooperation, Schedule
+from moedsl.ir.schedule import Cooperation, Eviction, Schedule
 from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.propose_specialised import DECODE as DECODE_SHAPE
+from moedsl.lower.propose_specialised import MANY, PAIRED, Shape
 from tests.lower.test_propose_specialised import GATHER, HOPPER, PLAIN, chosen, proposals, written
 
 ONE = "y[m, n] = sum[k] x[at[m], k] * w[e, n, k]"
@@ -33,11 +35,11 @@ def shown(schedule: Schedule) -> str:
 DECODE, DECODE_TWO = "32x128 8 pingpong", "32x64 8 pingpong"
 NARROW = (DECODE, "128x128 6 pingpong", "160x128 5 pingpong")
 NARROW_F32 = (DECODE, "128x128 5 pingpong", "160x128 4 pingpong")
-WIDE = (DECODE, "128x256 4 cooperative", "144x256 4 cooperative")
+WIDE = (DECODE, "128x256 4 cooperative", "128x256 4 cooperative")
 WIDE_F32 = (DECODE, "96x256 4 cooperative", "96x256 4 cooperative")
 NARROW_TWO = (DECODE_TWO, "128x64 6 pingpong", "160x64 5 pingpong")
 NARROW_TWO_F32 = (DECODE_TWO, "128x64 5 pingpong", "160x64 4 pingpong")
-WIDE_TWO = (DECODE_TWO, "128x128 4 cooperative", "144x128 4 cooperative")
+WIDE_TWO = (DECODE_TWO, "128x128 4 cooperative", "128x128 4 cooperative")
 STAGED_TWO = (DECODE_TWO, "128x128 4 cooperative", "128x128 4 cooperative")
 WIDE_TWO_F32 = (DECODE_TWO, "96x128 4 cooperative", "96x128 4 cooperative")
 
@@ -87,8 +89,8 @@ def test_lower_tiles_make_room_for_more_experts() -> None:
 @pytest.mark.parametrize(
     ("given", "schedule"),
     [
-        ({"consumers": 2, "cooperation": Cooperation.COOPERATIVE}, "144x256 4 cooperative"),
-        ({"swap_ab": True}, "144x256 4 cooperative"),
+        ({"consumers": 2, "cooperation": Cooperation.COOPERATIVE}, "128x256 4 cooperative"),
+        ({"swap_ab": True}, "128x256 4 cooperative"),
         ({"cooperation": Cooperation.PINGPONG}, "160x128 5 pingpong"),
         ({"consumers": 1}, "128x128 5 cooperative"),
         ({"consumers": 3}, "80x128 5 pingpong"),
@@ -115,5 +117,14 @@ def test_consumers_share_tiles_of_128_columns_where_no_map_leads_to_rows(
     assert shown(chosen(given, PLAIN, rows)) == schedule
 
 
-def test_a_cluster_shares_rows_that_no_map_leads_to() -> None:
-    assert {s.cluster_columns for s in proposals(GATHER)} == {1}
+@pytest.mark.parametrize(
+    ("shape", "clusters"),
+    [(MANY, {(2, 1), (1, 1)}), (PAIRED, {(2, 1), (1, 1)}), (DECODE_SHAPE, {(1, 1)})],
+    ids=("many", "paired", "decode"),
+)
+def test_a_cluster_shares_columns_where_a_map_leads_to_rows(
+    shape: Shape, clusters: set[tuple[int, int]]
+) -> None:
+    found = {(s.cluster_rows, s.cluster_columns) for s in proposals(GATHER, shape)}
+    assert found == clusters
+    assert {s.row_eviction for s in proposals(GATHER, shape)} == {Eviction.NORMAL}

@@ -12,6 +12,7 @@ from moedsl.ir.schedule import (
     Cooperation,
     EpilogueStore,
     Eviction,
+    ExpertOrder,
     Raster,
     Requirement,
     Schedule,
@@ -26,6 +27,7 @@ from moedsl.lower.propose_specialised import (
     DECODE,
     FEW,
     MANY,
+    PAIRED,
     Shape,
     propose_specialised,
     registers_for,
@@ -64,6 +66,7 @@ def written(
 
 
 PLAIN = written()
+CLUSTERS = ((2, 1), (1, 2), (1, 1))
 TWO_SUMS = written(
     "a = sum[k] x[m, k] * w[e, n, k]; c = sum[k] x[m, k] * v[e, n, k]; y[m, n] = silu(a) * c"
 )
@@ -78,6 +81,32 @@ def proposals(kernel: MoeKernel, shape: Shape = MANY) -> list[Schedule]:
 def test_clusters_and_deep_pipelines_come_first() -> None:
     found = [(s.cluster_columns, s.stages) for s in proposals(PLAIN)]
     assert found == [(2, 5), (2, 4), (2, 3), (1, 5), (1, 4), (1, 3)]
+    paired = [(s.cluster_rows, s.cluster_columns, s.stages) for s in proposals(PLAIN, PAIRED)]
+    assert paired == [(rows, columns, s) for rows, columns in CLUSTERS for s in (5, 4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("average", "paired"), [(None, False), (128, False), (192, False), (193, True), (512, True)]
+)
+def test_experts_of_one_to_three_tiles_share_columns(average: int | None, paired: bool) -> None:
+    rows = None if average is None else average * PLAIN.signature.expert_count
+    schedule = choose_schedule(PLAIN, HOPPER, None, rows)
+    assert (schedule.cluster_rows, schedule.cluster_columns) == ((2, 1) if paired else (1, 2))
+    assert schedule.order is (ExpertOrder.INTERLEAVED if paired else ExpertOrder.INDEX)
+    assert schedule.row_eviction is (Eviction.LAST if paired else Eviction.NORMAL)
+    assert schedule.raster == Raster(Along.ROWS, 4 if paired else 16)
+    more = choose_schedule(PLAIN, HOPPER, None, 513 * PLAIN.signature.expert_count)
+    assert more == choose_schedule(PLAIN, HOPPER, None, None)
+
+
+def test_a_given_cluster_is_kept_and_nothing_follows_that_suits_another() -> None:
+    rows = 256 * PLAIN.signature.expert_count
+    along_columns = chosen({"cluster_columns": 2}, PLAIN, rows)
+    assert (along_columns.cluster_rows, along_columns.order) == (1, ExpertOrder.INDEX)
+    assert along_columns.row_eviction is Eviction.NORMAL
+    alone = chosen({"cluster_rows": 1, "cluster_columns": 1}, PLAIN, rows)
+    assert (alone.cluster, alone.order) == (1, ExpertOrder.INDEX)
+    assert chosen({"cluster_rows": 2}, PLAIN, None).cluster_columns == 1
 
 
 @pytest.mark.parametrize(
@@ -266,7 +295,7 @@ ILLEGAL: tuple[tuple[dict[str, Any], str], ...] = (
     ({"tile.columns": 96}, "MOE0411"),
     ({"consumers": 1, "cooperation": Cooperation.PINGPONG}, "MOE0425"),
     ({"consumers": 1}, "MOE0428"),
-    ({"cluster_rows": 2, "cluster_columns": 1}, "MOE0421"),
+    ({"cluster_rows": 4, "cluster_columns": 1}, "MOE0421"),
 )
 
 

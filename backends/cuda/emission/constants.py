@@ -84,6 +84,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kAlongRows": raster.along is Along.ROWS,
         "kSerpentine": raster.serpentine,
         "kBalanced": schedule.balanced,
+        "kPairsRows": schedule.cluster_rows > 1,
         "kCountTiles": counts_tiles,
     }
     numbers = {
@@ -92,7 +93,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kTileRows": schedule.tile.rows,
         "kTileColumns": schedule.tile.columns,
         "kUnit": schedule.unit,
-        "kCluster": schedule.cluster_columns,
+        "kCluster": schedule.cluster,
         "kSplits": schedule.split_k,
         "kFuseRows": schedule.fuse_rows,
         "kFuseWindow": fuse_window(schedule),

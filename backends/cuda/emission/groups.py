@@ -298,7 +298,7 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
 
 def emit_release(writer: Writer, kernel: GpuKernel) -> None:
     """``release``: what was in a stage has been read by this warp."""
-    cluster = kernel.schedule.cluster_columns
+    cluster = kernel.schedule.cluster
     writer.line("// This warp has read what was in a stage.")
     with writer.block("MOE_DEVICE void release(int stage)"):
         which = f"moe::lane_index() < {cluster}" if cluster > 1 else "moe::lane_index() == 0"

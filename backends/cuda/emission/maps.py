@@ -16,6 +16,7 @@ from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, staged_
 if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import Buffer, GpuKernel
     from moedsl.ir.core import Access
+    from moedsl.ir.schedule import Schedule
 
 PANEL = 64
 """Neighbouring positions in one line of a block: 128 bytes of 2-byte elements."""
@@ -85,6 +86,11 @@ def row_heights(kernel: GpuKernel, buffer: Buffer) -> tuple[int, ...]:
     return ()
 
 
+def boxes_of_block(schedule: Schedule, buffer: Buffer) -> int:
+    """Boxes of a block whose depth is innermost: one for each CTA that may share it."""
+    return schedule.cluster if buffer.side is Side.ROWS else schedule.cluster_rows
+
+
 def clip_of(kernel: GpuKernel, fill: Fill, copy: Copy) -> int | None:
     """The dimension whose end the coordinates say: a ragged depth, whose rows must not run into
     the next expert's.
@@ -108,8 +114,9 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
     positions = row_heights(kernel, buffer) or (buffer.positions,)
     if not buffer.depth_inner:
         positions = (PANEL,)
-    elif buffer.side is Side.ROWS:
-        positions = tuple(height // kernel.schedule.cluster_columns for height in positions)
+    else:
+        boxes = boxes_of_block(kernel.schedule, buffer)
+        positions = tuple(extent // boxes for extent in positions)
     return tuple(
         TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip, tf32)
         for extent in positions

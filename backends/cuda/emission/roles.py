@@ -14,6 +14,7 @@ from moedsl.backends.cuda.emission.arguments import (
 )
 from moedsl.backends.cuda.emission.maps import (
     PANEL,
+    boxes_of_block,
     clip_of,
     coordinates,
     map_name,
@@ -173,7 +174,9 @@ def _emit_tensor_copies(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         heights = row_heights(kernel, buffer)
         place = " + height_index(tile.height)" if len(heights) > 1 else ""
         writer.line(f"const moe::TensorMap& {name} = *(arguments.{name}{place});")
-    if kernel.schedule.cluster_columns > 1 and buffers[0].side is Side.ROWS:
+    if kernel.schedule.cluster_rows > 1 or (
+        kernel.schedule.cluster_columns > 1 and buffers[0].side is Side.ROWS
+    ):
         writer.line("const int rank = moe::cluster_rank();")
     start = "tile.start + range.first" if fill.over == kernel.signature.ragged else "range.first"
     writer.lines(
@@ -214,36 +217,52 @@ def row_block_bytes(buffer: Buffer) -> str:
 
 
 def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer) -> None:
-    """One block of one operand: a box, or one for every 64 positions."""
+    """One block of one operand: what this CTA needs, or its share of what the cluster needs."""
+    rows = buffer.side is Side.ROWS
+    if kernel.schedule.cluster_rows == 1:
+        shared = rows and kernel.schedule.cluster_columns > 1
+        _emit_block(writer, kernel, fill, copy, buffer, shared=shared)
+        return
+    with writer.block(f"if (tile.below {'==' if rows else '>'} 0)", "} else {"):
+        _emit_block(writer, kernel, fill, copy, buffer, shared=True)
+    with writer.otherwise():
+        _emit_block(writer, kernel, fill, copy, buffer, shared=False)
+
+
+def _emit_block(
+    writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer, *, shared: bool
+) -> None:
+    """``shared``: each CTA of the cluster brings in its part, to all of them."""
     signature = kernel.signature
     rows = buffer.side is Side.ROWS
-    position = signature.rows if rows else signature.columns
     start = first_row(kernel) if rows else "tile.column"
-    at = {
-        signature.experts: "tile.expert",
-        fill.over: "depth + block * kBlockDepth",
-        position: start,
-    }
-    size = str(block_bytes(buffer.positions, buffer.depth_inner))
-    if rows:
-        size = row_block_bytes(buffer)
+    count = "tile.height" if rows else str(buffer.positions)
+    size = (
+        row_block_bytes(buffer) if rows else str(block_bytes(buffer.positions, buffer.depth_inner))
+    )
     place = f"base + kept * {buffer.offset}" if buffer.offset else "base"
     place += f" + block * ({size})" if rows else f" + block * {size}"
-    cluster = kernel.schedule.cluster_columns
-    shared = rows and cluster > 1
-    if buffer.depth_inner:
-        if shared:
-            at[position] = f"{start} + rank * (tile.height / {cluster})"
-            place += f" + rank * (tile.height / {cluster} * {BLOCK_BYTES})"
-        _emit_box(writer, kernel, fill, copy, at, place, shared)
+    boxes = boxes_of_block(kernel.schedule, buffer)
+    extent = f"({count} / {boxes})" if buffer.depth_inner else str(PANEL)
+
+    def emit(box: str) -> None:
+        before = f" + {box} * {extent}" if box else ""
+        at = {
+            signature.experts: "tile.expert",
+            fill.over: "depth + block * kBlockDepth",
+            signature.rows if rows else signature.columns: start + before,
+        }
+        to = place + (f"{before} * {BLOCK_BYTES}" if box else "")
+        _emit_box(writer, kernel, fill, copy, at, to, shared)
+
+    if buffer.depth_inner and (shared or boxes == 1):
+        emit("rank" if shared else "")
         return
-    count = "tile.height" if rows else str(buffer.positions)
-    at[position] = f"{start} + panel * {PANEL}"
-    first, step = ("rank", f"panel += {cluster}") if shared else ("0", "++panel")
+    first, step = ("rank", f"box += {kernel.schedule.cluster}") if shared else ("0", "++box")
+    within = f"box < {boxes}" if buffer.depth_inner else f"box * {PANEL} < {count}"
     writer.line("MOE_ROLL")
-    with writer.block(f"for (int panel = {first}; panel * {PANEL} < {count}; {step})"):
-        panel = f"{place} + panel * {PANEL * BLOCK_BYTES}"
-        _emit_box(writer, kernel, fill, copy, at, panel, shared)
+    with writer.block(f"for (int box = {first}; {within}; {step})"):
+        emit("box")
 
 
 def _emit_box(
@@ -261,7 +280,7 @@ def _emit_box(
     schedule = kernel.schedule
     rows = kernel.buffer(copy.buffer).side is Side.ROWS
     keep = _KEEP[schedule.row_eviction if rows else schedule.column_eviction]
-    ranks = f", {(1 << schedule.cluster_columns) - 1}" if shared else ""
+    ranks = f", {(1 << schedule.cluster) - 1}" if shared else ""
     load = "tensor_load_multicast" if shared else "tensor_load"
     with writer.from_source(kernel.source, copy.span):
         writer.line(
@@ -273,9 +292,9 @@ def _emit_box(
 def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
     """The kernel itself: barriers, plan, roles."""
     schedule = kernel.schedule
-    clustered = schedule.cluster_columns > 1
+    clustered = schedule.cluster > 1
     takers = sum(kernel.role(name).warps for name in (*_PRODUCERS, RoleName.CONSUMER))
-    takers *= schedule.cluster_columns
+    takers *= schedule.cluster
     with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
         with writer.block("if (moe::thread_index() == 0)"):
             writer.lines(
@@ -349,4 +368,4 @@ def fillers(kernel: GpuKernel) -> int:
 
 def emptiers(kernel: GpuKernel) -> int:
     """Arrivals that free a stage: one for each warp that multiplies what is in it."""
-    return GROUP_WARPS * consumers_of_tile(kernel.schedule) * kernel.schedule.cluster_columns
+    return GROUP_WARPS * consumers_of_tile(kernel.schedule) * kernel.schedule.cluster

@@ -52,6 +52,14 @@ class Writer:
         self.line(end)
 
     @contextmanager
+    def otherwise(self) -> Iterator[None]:
+        """The other branch of a block that ended with ``} else {``."""
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self.line("}")
+
+    @contextmanager
     def from_source(self, source: Source | None, span: Span) -> Iterator[None]:
         """Lines that compilers and profilers ascribe to ``span`` of the user's file."""
         if source is None or span.end == 0:

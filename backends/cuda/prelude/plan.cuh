@@ -15,7 +15,8 @@ struct alignas(16) Tile {
     int column;
     int split;
     int number;  // of this output tile among all; the same in every split of it
-    int unused[3];
+    int below;  // rows of the tile below, which the other CTA of a pair takes; 0 if it takes columns
+    int unused[2];
 };
 
 enum class Persistence { kStatic, kDynamic, kOff };
@@ -311,12 +312,22 @@ struct Walk {
         tile.expert = member;
         tile.start = Plan<Order>::start_of(member);
         tile.count = Plan<Order>::count_of(member);
-        const RowRange range =
-            row_range<Order>(Order::kRowGrouped ? tile.count : plan.rows, row_tile);
+        const int rows = Order::kRowGrouped ? tile.count : plan.rows;
+        tile.column = column_tile * Order::kTileColumns * Order::kCluster;
+        int upper = row_tile;
+        if (Order::kPairsRows && (row_tile ^ 1) < ceil_div(rows, Order::kTileRows) &&
+            tile.column + Order::kTileColumns < plan.columns) {
+            // Of two row tiles by two column tiles, a pair of CTAs takes one column tile.
+            upper = row_tile & ~1;
+            tile.column += (row_tile & 1) * Order::kTileColumns;
+            const RowRange lower = row_range<Order>(rows, upper + 1);
+            tile.below = lower.last - lower.first;
+        }
+        const RowRange range = row_range<Order>(rows, upper);
         tile.row = range.first;
         tile.rows = range.last - range.first;
+        // A tile has no fewer rows than the one below.
         tile.height = Order::height(tile.rows);
-        tile.column = column_tile * Order::kTileColumns * Order::kCluster;
         tile.split = split;
         tile.number = number;
         if constexpr (Order::kCountTiles) {
@@ -351,10 +362,17 @@ struct Walk {
     }
 };
 
-// The tile of one CTA of a cluster, whose CTAs have neighbouring columns.
+// The tile of one CTA of a cluster, whose CTAs have neighbouring columns or neighbouring rows.
 template <class Order>
 MOE_DEVICE Tile tile_of_rank(Tile tile, int rank) {
-    tile.column += rank * Order::kTileColumns;
+    if (Order::kPairsRows && tile.below > 0) {
+        if (rank) {
+            tile.row += tile.rows;
+            tile.rows = tile.below;
+        }
+    } else {
+        tile.column += rank * Order::kTileColumns;
+    }
     tile.number = tile.number * Order::kCluster + rank;
     return tile;
 }

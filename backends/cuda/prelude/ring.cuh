@@ -78,7 +78,7 @@ MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u3
         Words part[sizeof(Tile) / sizeof(Words)];
         part[0] = {{u32(tile.expert), u32(tile.start), u32(tile.count), u32(tile.row)}};
         part[1] = {{u32(tile.rows), u32(tile.height), u32(tile.column), u32(tile.split)}};
-        part[2] = {{u32(tile.number), 0, 0, 0}};
+        part[2] = {{u32(tile.number), u32(tile.below), 0, 0}};
         MOE_UNROLL
         for (int rank = 0; rank < Order::kCluster; ++rank) {
             MOE_UNROLL

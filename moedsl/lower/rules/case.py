@@ -66,6 +66,12 @@ class Case:
         """Names of the summed indices, in order of their first contraction."""
         return tuple(dict.fromkeys(c.over for c in self.kernel.body if isinstance(c, Contract)))
 
+    @property
+    def cluster_fields(self) -> tuple[str, str]:
+        """Both of the cluster's fields, the one that makes it a cluster first."""
+        rows, columns = "cluster_rows", "cluster_columns"
+        return (rows, columns) if self.schedule.cluster_rows > 1 else (columns, rows)
+
     def name(self, field: str) -> str:
         """The kernel's own name of rows, columns or depth."""
         signature = self.kernel.signature

@@ -167,29 +167,29 @@ def _flat_side_is_inner(case: Case) -> bool:
 def boxes_fit_engine(case: Case) -> Iterator[Finding]:
     """The copy engine brings a block of an operand in one box, or a CTA's share of it.
 
-    CTAs of a cluster share the rows, by whole groups of 8.
+    CTAs of a cluster share what they need alike, by whole groups of 8 positions.
     """
     schedule = case.schedule
     if not schedule.specialised:
         return
-    cluster = schedule.cluster_columns
+    cluster = schedule.cluster
     heights = [("tile.rows", schedule.tile.rows), *(("tails", tail) for tail in schedule.tails)]
     for field, height in heights:
         if height % (cluster * FLAT_STEP) or height // cluster > MOST_BOX:
             each = f"each of the {cluster} CTAs of a cluster" if cluster > 1 else "the engine"
             yield Finding(
-                (field, "cluster_columns"),
+                (field, *case.cluster_fields),
                 f"the copy engine cannot bring in {case.words(field)} {height}",
                 f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
                 (f"{each} brings in a multiple of {FLAT_STEP} rows, at most {MOST_BOX}",),
             )
             break
-    columns = schedule.tile.columns
-    if columns > MOST_BOX:
+    columns, cluster = schedule.tile.columns, schedule.cluster_rows
+    if columns % (cluster * FLAT_STEP) or columns // cluster > MOST_BOX:
         yield Finding(
             ("tile.columns",),
             f"the copy engine cannot bring in {case.words('tile.columns')} {columns}",
-            f"must be at most {MOST_BOX}",
+            f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
         )
 
 

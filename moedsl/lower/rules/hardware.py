@@ -29,29 +29,30 @@ def cluster_is_small(case: Case) -> Iterator[Finding]:
     rows, columns = case.schedule.cluster_rows, case.schedule.cluster_columns
     if rows * columns > MOST_CLUSTER:
         yield Finding(
-            _cluster_fields(case),
+            case.cluster_fields,
             f"a cluster of {rows} × {columns} = {rows * columns} CTAs",
             f"at most {MOST_CLUSTER} are allowed",
         )
 
 
-def cluster_stays_in_expert(case: Case) -> Iterator[Finding]:
-    """CTAs of a cluster share an operand, so they must work on one expert."""
-    rows = case.schedule.cluster_rows
-    if rows > 1 and case.kernel.signature.row_grouped:
-        name = case.name("rows")
+def cluster_along_rows_is_a_pair(case: Case) -> Iterator[Finding]:
+    """Along the rows two CTAs share columns, of tiles that are as high as each other."""
+    schedule, rows = case.schedule, case.name("rows")
+    if schedule.cluster_rows <= 1:
+        return
+    if (schedule.cluster_rows, schedule.cluster_columns) != (2, 1):
         yield Finding(
-            ("cluster_rows",),
-            "a cluster along ragged rows could straddle experts",
-            f"{rows} neighbouring tiles of {name}",
-            (
-                (
-                    f"an expert whose number of row tiles is no multiple of {rows} leaves a cluster"
-                    " whose last tiles belong to the next expert: its CTAs would share the wrong"
-                    " weights, and wait for tiles that do not exist"
-                ),
-            ),
-            f"cluster along {case.name('columns')} instead",
+            case.cluster_fields,
+            f"a cluster of {schedule.cluster_rows} × {schedule.cluster_columns} CTAs",
+            f"along {rows} a cluster is a pair",
+            help=f"cluster {rows}=2, or cluster along {case.name('columns')} only",
+        )
+    elif schedule.tails and not schedule.balanced:
+        yield Finding(
+            ("cluster_rows", "tails"),
+            "CTAs of a pair compute equally high tiles, and `tails` makes the last one lower",
+            f"{schedule.tile.rows} rows are computed for its {rows}",
+            help="`tails balanced` shares rows evenly",
         )
 
 
@@ -59,7 +60,7 @@ def cluster_needs_hardware(case: Case) -> Iterator[Finding]:
     """Clusters came with compute capability 9.0."""
     if _clustered(case) and not case.target.clusters:
         message = f"{case.target.sm} has no clusters"
-        yield Finding(_cluster_fields(case), message, "needs sm_90 or newer")
+        yield Finding(case.cluster_fields, message, "needs sm_90 or newer")
 
 
 def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
@@ -67,20 +68,15 @@ def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
     if not _clustered(case):
         return
     if not case.schedule.specialised:
-        yield _needs_specialised_path(case, _cluster_fields(case), "cluster")
-    elif case.schedule.cluster_rows > 1:
-        yield Finding(
-            ("cluster_rows",),
-            f"a cluster of {case.schedule.cluster_rows} along {case.name('rows')}",
-            f"specialised warps share {case.name('rows')} along {case.name('columns')} only",
-            help=f"cluster along {case.name('columns')} instead",
-        )
-    elif any(gathered(op.lhs) for op in case.kernel.body if isinstance(op, Contract)):
+        yield _needs_specialised_path(case, case.cluster_fields, "cluster")
+    elif case.schedule.cluster_columns > 1 and any(
+        gathered(op.lhs) for op in case.kernel.body if isinstance(op, Contract)
+    ):
         yield Finding(
             ("cluster_columns",),
-            "nothing is shared in a cluster: rows come through a map",
+            f"nothing is shared along {case.name('columns')}: rows come through a map",
             "the copy engine, which shares, follows no maps",
-            help="remove `cluster`",
+            help=f"cluster {case.name('rows')}=2: two row tiles share {case.name('columns')}",
         )
 
 
@@ -105,12 +101,7 @@ def eviction_needs_copy_engine(case: Case) -> Iterator[Finding]:
 
 
 def _clustered(case: Case) -> bool:
-    return case.schedule.cluster_rows * case.schedule.cluster_columns > 1
-
-
-def _cluster_fields(case: Case) -> tuple[str, ...]:
-    fields = ("cluster_rows", "cluster_columns")
-    return fields if case.schedule.cluster_rows > 1 else fields[::-1]
+    return case.schedule.cluster > 1
 
 
 def registers_need_hardware(case: Case) -> Iterator[Finding]:

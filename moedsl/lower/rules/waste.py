@@ -83,7 +83,7 @@ def _lowest_height(case: Case, rows: int) -> int:
     schedule = case.schedule
     height = tile_height(schedule, rows)
     # CTAs of a cluster share the rows of a tile, by whole groups.
-    step = lcm(case.resources.step.rows, FLAT_STEP * schedule.cluster_columns)
+    step = lcm(case.resources.step.rows, FLAT_STEP * schedule.cluster)
     possible = range(ceil_div(rows, step) * step, height, step)
     tried = replace(schedule, tails=tuple(reversed(possible)), balanced=False)
     unshared = replace(case, schedule=tried).resources.unshared

@@ -161,7 +161,7 @@ Use fewer consumers, another tile, or `pingpong`, where no tile is shared.
 
 MOE0418 copy engine cannot bring the tile in
 Specialised warps let the copy engine (TMA) bring operands in, by boxes of at most 256 positions.
-CTAs of a cluster share the rows of a tile: each brings in as many of them, in groups of 8.
+CTAs of a cluster share rows or columns of a tile: each brings in as many, in groups of 8.
 
     tile m=64 n=128 k=64
     tails m=24
@@ -187,14 +187,15 @@ A cluster that every GPU with clusters can run has at most 8 CTAs.
 
 Use a product of 8 or less.
 
-MOE0421 cluster could straddle experts
-CTAs of a cluster share an operand. Along ragged rows neighbouring tiles may belong to different
-experts: one with an odd number of row tiles leaves a pair whose second tile is the next expert's.
-The pair would share the wrong weights, or wait for a tile that does not exist.
+MOE0421 cluster along the rows is no pair
+Two CTAs may take two row tiles of one expert and share its columns; where an expert has no second
+row tile left, they take two column tiles and share the rows. Larger clusters lie along the columns
+only. The two tiles are copied and computed in step, equally high: rows must be shared evenly.
 
-    cluster m=2
+    registers producer=40 consumer=232
+    cluster m=4
 
-Cluster along the columns: `cluster n=2`.
+Use `cluster m=2`, with `tails balanced` or none, or cluster along the columns: `cluster n=4`.
 
 MOE0422 target has no clusters
 Clusters exist from compute capability 9.0 on.
@@ -204,10 +205,9 @@ Clusters exist from compute capability 9.0 on.
 Remove `cluster`, or compile for sm_90 or newer.
 
 MOE0423 cluster shares nothing
-CTAs of a cluster compute neighbouring tiles along the columns, and the copy engine brings the rows
-that they share to all of them at once. The portable path loads operands for each CTA alone; there,
-and where specialised warps read rows through a map, a cluster would only restrict where CTAs may
-run. Tiles along the rows never share in a cluster.
+CTAs of a cluster compute neighbouring tiles, and the copy engine brings what they share to all of
+them at once. The portable path loads operands for each CTA alone; there, and along the columns
+where specialised warps read rows through a map, a cluster would only restrict where CTAs may run.
 
     schedule s for up on sm_90a {
         cluster n=2
