@@ -20,7 +20,7 @@ from moedsl.lower.propose_specialised import (
     DECODE,
     FEW,
     MANY,
-    PAIRED,
+    SEVERAL,
     Shape,
     propose_specialised,
 )
@@ -39,8 +39,8 @@ DECODE_ROWS = 8
 """Up to so many rows an expert on average, weights are streamed past a few rows."""
 FEW_ROWS = 64
 """Up to so many, a call is still bound by reading the weights."""
-PAIRED_ROWS = 512
-"""Up to so many, and from more than a tile on, most experts have one to three row tiles."""
+SEVERAL_ROWS = 512
+"""Up to so many, most experts have one to three of the highest row tiles."""
 _TAILS = (96, 64, 32)
 _TAILS_OF_SEVERAL = (64, 32)
 """For kernels with several sums: every height is compiled, and theirs take longer."""
@@ -163,12 +163,10 @@ def _choose_specialised(
 
 def _shape_for(kernel: MoeKernel, rows: int | None) -> Shape:
     average = rows_per_expert(kernel, rows)
-    if average is None or average > PAIRED_ROWS:
+    if average is None or average > SEVERAL_ROWS:
         return MANY
-    if average > PAIRED.rows:
-        return PAIRED
-    if average > FEW_ROWS:
-        return MANY
+    if average > SEVERAL.rows:
+        return SEVERAL
     return FEW if average > DECODE_ROWS else DECODE
 
 

@@ -81,7 +81,7 @@ _HOPPER = TARGETS["sm_90a"]
 class Shape:
     """``rows`` are the most of a tile, ``stages`` the most and the fewest worth having.
 
-    With ``paired`` many experts have two row tiles, or the weights of more cannot stay in L2.
+    With ``paired`` experts may have two row tiles, and few have many.
     """
 
     rows: int
@@ -90,8 +90,8 @@ class Shape:
 
 
 MANY = Shape(192, (5, 3))
-PAIRED = Shape(192, (5, 3), paired=True)
-FEW = Shape(128, (6, 3))
+SEVERAL = Shape(192, (5, 3), paired=True)
+FEW = Shape(128, (6, 3), paired=True)
 DECODE = Shape(32, (8, 3))
 
 

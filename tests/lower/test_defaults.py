@@ -70,13 +70,13 @@ MANY_ROWS = (
     f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
     " pingpong 40/232 cluster=1x2 group=16 tma balanced"
 )
-PAIRED_ROWS = (
+SEVERAL_ROWS = (
     f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
     " pingpong 40/232 cluster=2x1 interleaved rows=last group=4 tma balanced"
 )
-SMALL_ROWS = (
+FEW_ROWS = (
     "128x128x64 stages=6 consumers=2 tails=112,96,80,64,48,32,16 swap"
-    " pingpong 40/232 cluster=1x2 group=16 tma balanced"
+    " pingpong 40/232 cluster=2x1 interleaved rows=last group=4 tma balanced"
 )
 DECODE_ROWS = (
     "32x128x64 stages=8 consumers=2 tails=16 swap pingpong 40/232 cluster=1x2 group=16 tma balanced"
@@ -84,9 +84,9 @@ DECODE_ROWS = (
 
 PUBLIC = {
     "sm_90a": {
-        **dict.fromkeys(("seed", "sonic", "skew"), MANY_ROWS),
-        **dict.fromkeys(("qwen3", "dsv3_ep", "dsv3_down"), PAIRED_ROWS),
-        "small": SMALL_ROWS,
+        **dict.fromkeys(("seed", "sonic"), MANY_ROWS),
+        **dict.fromkeys(("qwen3", "dsv3_ep", "dsv3_down"), SEVERAL_ROWS),
+        **dict.fromkeys(("small", "skew"), FEW_ROWS),
         "decode64": DECODE_ROWS,
         "decode1": DECODE_ROWS,
     },

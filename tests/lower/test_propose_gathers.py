@@ -13,7 +13,7 @@ from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import Cooperation, Eviction, Schedule
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.propose_specialised import DECODE as DECODE_SHAPE
-from moedsl.lower.propose_specialised import MANY, PAIRED, Shape
+from moedsl.lower.propose_specialised import MANY, SEVERAL, Shape
 from tests.lower.test_propose_specialised import GATHER, HOPPER, PLAIN, chosen, proposals, written
 
 ONE = "y[m, n] = sum[k] x[at[m], k] * w[e, n, k]"
@@ -70,7 +70,7 @@ def test_columns_in_pairs_are_shared(body: str, output: str, n: object) -> None:
     """Wide tiles halve the copies, but not where half of one would be empty, nor few rows."""
     decode, few, many = CHOSEN[body, output, n]
     kernel = gathering(body, n, output)
-    expected = {64: decode, 65: few, 512: few, 513: many, None: many}
+    expected = {64: decode, 65: few, 1536: few, 1537: many, None: many}
     assert {
         rows: shown(choose_schedule(kernel, HOPPER, None, rows)) for rows in expected
     } == expected
@@ -119,8 +119,8 @@ def test_consumers_share_tiles_of_128_columns_where_no_map_leads_to_rows(
 
 @pytest.mark.parametrize(
     ("shape", "clusters"),
-    [(MANY, {(2, 1), (1, 1)}), (PAIRED, {(2, 1), (1, 1)}), (DECODE_SHAPE, {(1, 1)})],
-    ids=("many", "paired", "decode"),
+    [(MANY, {(2, 1), (1, 1)}), (SEVERAL, {(2, 1), (1, 1)}), (DECODE_SHAPE, {(1, 1)})],
+    ids=("many", "several", "decode"),
 )
 def test_a_cluster_shares_columns_where_a_map_leads_to_rows(
     shape: Shape, clusters: set[tuple[int, int]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from moedsl.lower.propose_specialised import (
     DECODE,
     FEW,
     MANY,
-    PAIRED,
+    SEVERAL,
     Shape,
     propose_specialised,
     registers_for,
@@ -81,22 +82,27 @@ def proposals(kernel: MoeKernel, shape: Shape = MANY) -> list[Schedule]:
 def test_clusters_and_deep_pipelines_come_first() -> None:
     found = [(s.cluster_columns, s.stages) for s in proposals(PLAIN)]
     assert found == [(2, 5), (2, 4), (2, 3), (1, 5), (1, 4), (1, 3)]
-    paired = [(s.cluster_rows, s.cluster_columns, s.stages) for s in proposals(PLAIN, PAIRED)]
+    paired = [(s.cluster_rows, s.cluster_columns, s.stages) for s in proposals(PLAIN, SEVERAL)]
     assert paired == [(rows, columns, s) for rows, columns in CLUSTERS for s in (5, 4, 3)]
 
 
 @pytest.mark.parametrize(
-    ("average", "paired"), [(None, False), (128, False), (192, False), (193, True), (512, True)]
+    ("averages", "shape"),
+    [((None, 513), MANY), ((512, 193), SEVERAL), ((192, 64, 9), FEW), ((8, 1), DECODE)],
+    ids=("many", "several", "few", "decode"),
 )
-def test_experts_of_one_to_three_tiles_share_columns(average: int | None, paired: bool) -> None:
-    rows = None if average is None else average * PLAIN.signature.expert_count
-    schedule = choose_schedule(PLAIN, HOPPER, None, rows)
-    assert (schedule.cluster_rows, schedule.cluster_columns) == ((2, 1) if paired else (1, 2))
-    assert schedule.order is (ExpertOrder.INTERLEAVED if paired else ExpertOrder.INDEX)
-    assert schedule.row_eviction is (Eviction.LAST if paired else Eviction.NORMAL)
-    assert schedule.raster == Raster(Along.ROWS, 4 if paired else 16)
-    more = choose_schedule(PLAIN, HOPPER, None, 513 * PLAIN.signature.expert_count)
-    assert more == choose_schedule(PLAIN, HOPPER, None, None)
+def test_rows_per_expert_decide_on_shape_and_cluster(
+    averages: tuple[int | None, ...], shape: Shape
+) -> None:
+    for average in averages:
+        rows = None if average is None else average * PLAIN.signature.expert_count
+        schedule = choose_schedule(PLAIN, HOPPER, None, rows)
+        assert replace(schedule, split_k=1) == proposals(PLAIN, shape)[0]
+        paired = shape in (SEVERAL, FEW)
+        assert (schedule.cluster_rows, schedule.cluster_columns) == ((2, 1) if paired else (1, 2))
+        assert schedule.order is (ExpertOrder.INTERLEAVED if paired else ExpertOrder.INDEX)
+        assert schedule.row_eviction is (Eviction.LAST if paired else Eviction.NORMAL)
+        assert schedule.raster == Raster(Along.ROWS, 4 if paired else 16)
 
 
 def test_a_given_cluster_is_kept_and_nothing_follows_that_suits_another() -> None:
@@ -121,7 +127,6 @@ def test_one_sum(shape: Shape, rows: int, stages: int, registers: tuple[int, int
     assert (first.stages, first.consumers, first.cooperation) == (stages, 2, Cooperation.PINGPONG)
     assert first.swap_ab
     assert first.balanced
-    assert first.raster == Raster(Along.ROWS, 16)
     assert first.epilogue_store is EpilogueStore.TMA
 
 
@@ -240,7 +245,7 @@ def test_what_is_chosen_is_legal(kernel: MoeKernel, rows: int | None) -> None:
     assert check_schedule(kernel, schedule, None, HOPPER) == []
 
 
-@pytest.mark.parametrize(("rows", "height"), [(64, 32), (65, 128), (512, 128), (513, 192)])
+@pytest.mark.parametrize(("rows", "height"), [(64, 32), (65, 128), (1536, 128), (1537, 192)])
 def test_rows_per_expert_decide(rows: int, height: int) -> None:
     assert choose_schedule(PLAIN, HOPPER, None, rows).tile.rows == height
 
