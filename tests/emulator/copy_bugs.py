@@ -131,6 +131,39 @@ CASES = [
         "sync_cta();",
     ),
     Seeded(
+        "two loads under way to one place",
+        "race in_flight",
+        """
+    if (leads) {
+        barrier_arrive_expect(bar, 2 * tile_bytes);
+        load(arguments, 0);
+        tensor_load($FIX, arguments.map, Box<2>{{0, 0}}, bar);  // BUG
+    }
+    barrier_wait(bar, 0);
+    global_store(arguments.y + first, 1.0f);
+""",
+        "tile_bytes / 2",
+        "tile_bytes",
+    ),
+    Seeded(
+        "cp.async to where an mbarrier still counts another of the same thread",
+        "race in_flight",
+        """
+    if (leads) {
+        copy_async(0, arguments.x, 16);
+        barrier_arrive_copies(bar);
+        $FIX
+        copy_async(0, arguments.x, 16);  // BUG
+        barrier_arrive_copies(bar + 8);
+    }
+    barrier_wait(bar, 0);
+    barrier_wait(bar + 8, 0);
+    global_store(arguments.y + first, 1.0f);
+""",
+        "",
+        "barrier_wait(bar, 0);",
+    ),
+    Seeded(
         "generic writes without a proxy fence",
         "race",
         """

@@ -90,6 +90,22 @@ CASES = [
         "copy_wait<0>();",
     ),
     Seeded(
+        "cp.async to where another of the same thread is under way",
+        "in_flight",
+        """
+    copy_async(mine, arguments.x + thread * 4, 16);
+    copy_commit();
+    $FIX
+    copy_async(mine, arguments.x + thread * 4, 16);  // BUG
+    copy_commit();
+    copy_wait<0>();
+    global_store(arguments.y + thread, shared_load<float>(mine));
+""",
+        "",
+        "copy_wait<0>();",
+        says="copy of thread",
+    ),
+    Seeded(
         "cp.async from a misaligned address",
         "alignment",
         """
