@@ -5,6 +5,7 @@ from __future__ import annotations
 CHOOSE = "moedsl/lower/choose_schedule.py : "
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
 CODE_SIZE = "a hint to the compiler about the size of code"
+EIGHTS = "a warp's columns are a multiple of 8: none lies between the two steps"
 WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
 EQUIVALENT: dict[str, str] = {
@@ -33,28 +34,24 @@ EQUIVALENT: dict[str, str] = {
     " → Proposal(16, 64, 129, 1, (6, 3), 8, swap_ab=True)": WHOLE_ELEMENTS,
     "moedsl/lower/choose_schedule.py _high_enough: given.get('fuse_rows', 0)"
     " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
-    "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": (
-        "a warp's columns are a multiple of 8: none lies between the two steps"
+    "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": EIGHTS,
+    "moedsl/lower/resources/portable.py staged_pitch: columns + 23 → columns + 22": EIGHTS,
+    "moedsl/lower/propose_specialised.py _vectors: last.kind is not IndexKind.FIXED or"
+    " last.extent is None → last.kind is not IndexKind.FIXED and last.extent is None": (
+        "fixed indices have an extent, and no others have one"
     ),
+    "backends/cuda/emission/groups.py emit_groups: writer.lines('// How the consumers share a"
+    " tile, by its height.', 'template <int kHeight>') → writer.lines('template <int kHeight>',"
+    " '// How the consumers share a tile, by its height.')": "a comment stands one line lower",
     "moedsl/lower/resources/portable.py portable_resources: max((_registers(layout, schedule,"
     " multiplies, threads, compute) for layout in layouts), default=0) → max((_registers(layout,"
     " schedule, multiplies, threads, compute) for layout in layouts), default=-1)": (
         "a tile that no grid of warps shares is refused, whatever it takes"
     ),
-    "backends/cuda/emission/wgmma.py _list: entries[0].startswith → entries[1].startswith": (
-        "lists have at least 4 entries, all of one kind"
-    ),
     "backends/cuda/lower/open_pipelines.py _pipeline: "
     "Buffer(name, Side.COLUMNS, tile.columns, tile.depth, True)"
     " → Buffer(name, Side.COLUMNS, tile.columns, tile.depth, False)": (
         "every buffer is made again with its orientation before it is used"
-    ),
-    "backends/cuda/emission/consumer.py emit_entry: height != heights[-1] → height != heights[1]": (
-        "every height has its branch: which of them is the default does not matter"
-    ),
-    "backends/cuda/emission/consumer.py emit_entry: writer.lines(f'{label}: {call}', '    break;')"
-    " → writer.lines('    break;', f'{label}: {call}')": (
-        "a break before the first case is never reached, none is needed behind the last"
     ),
     "backends/cuda/emission/producer.py _emit_advance: writer.line() → pass": "an empty line less",
     "backends/cuda/emission/groups.py emit_store_tile: writer.line() → pass": "an empty line less",
@@ -75,8 +72,6 @@ EQUIVALENT: dict[str, str] = {
     "backends/cuda/emission/consumer.py _emit_tensor_loop: writer.line('MOE_UNROLL') → pass": (
         CODE_SIZE
     ),
-    "backends/cuda/emission/consumer.py emit_entry: height != heights[-1]"
-    " → height != heights[-2]": ("every height has a label, whichever is the default"),
     "backends/cuda/emission/tensor_store.py _emit_stage_part:"
     " writer.line('if (j >= Sums::eights(part)) continue;') → pass": (
         "rows behind a consumer's are clipped when they are stored: only work is saved"

@@ -157,13 +157,17 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                 "ring_slot = ring_slot + 1 == kRingSlots ? 0 : ring_slot + 1;",
                 "if (tile.expert < 0) break;",
             )
-            heights = kernel.schedule.heights
-            if len(heights) == 1:
-                writer.line(f"run_tile<{heights[0]}>(arguments, producer, tile, stage);")
-            else:
-                with writer.block("switch (tile.height)"):
-                    for height in heights:
-                        label = f"case {height}" if height != heights[-1] else "default"
-                        call = f"run_tile<{height}>(arguments, producer, tile, stage);"
-                        writer.lines(f"{label}: {call}", "    break;")
+            emit_height_switch(writer, kernel, "tile.height", "arguments, producer, tile, stage")
         writer.line("producer.walk.leave();")
+
+
+def emit_height_switch(writer: Writer, kernel: GpuKernel, height: str, arguments: str) -> None:
+    """``run_tile`` for a tile of this height; the lowest is the default."""
+    *higher, lowest = kernel.schedule.heights
+    if not higher:
+        writer.line(f"run_tile<{lowest}>({arguments});")
+        return
+    with writer.block(f"switch ({height})"):
+        for each in higher:
+            writer.line(f"case {each}: run_tile<{each}>({arguments}); break;")
+        writer.line(f"default: run_tile<{lowest}>({arguments});")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import factor_type
-from moedsl.backends.cuda.emission.consumer import sum_name
+from moedsl.backends.cuda.emission.consumer import emit_height_switch, sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
 from moedsl.backends.cuda.emission.roles import TILES, emit_range, gathers
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
@@ -250,22 +250,12 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                 with writer.block("if (!mine)"):
                     writer.lines("stages.skip(stages_of(arguments, tile));", "continue;")
                 writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
-            _emit_switch(writer, kernel)
+            emit_height_switch(
+                writer, kernel, "moe::uniform(tile.height)", "arguments, tile, stages, group"
+            )
         if kernel.epilogue.store is EpilogueStore.TMA:
             writer.line("if (moe::group_thread() == 0) moe::bulk_wait<0>();")
     writer.line()
-
-
-def _emit_switch(writer: Writer, kernel: GpuKernel) -> None:
-    heights = kernel.schedule.heights
-    if len(heights) == 1:
-        writer.line(f"run_tile<{heights[0]}>(arguments, tile, stages, group);")
-        return
-    with writer.block("switch (moe::uniform(tile.height))"):
-        for height in heights:
-            label = f"case {height}" if height != heights[-1] else "default"
-            call = f"run_tile<{height}>(arguments, tile, stages, group);"
-            writer.lines(f"{label}: {call}", "    break;")
 
 
 def emit_turns(writer: Writer, kernel: GpuKernel) -> None:

@@ -70,7 +70,7 @@ def _function(shape: WgmmaShape, adds: bool) -> str:
     count = shape.columns // 2
     left_words = 4 if shape.left is None else 1
     kind = shape.type.value
-    sums = _list((f"%{i}" for i in range(count)), 8, "        ")
+    sums = ', "\n        "'.join(_rows((f"%{i}" for i in range(count)), 8))
     left = (
         f"{{{', '.join(f'%{count + i}' for i in range(4))}}}" if shape.left is None else f"%{count}"
     )
@@ -81,7 +81,7 @@ def _function(shape: WgmmaShape, adds: bool) -> str:
     )
     name = f"wgmma.mma_async.sync.aligned.m64n{shape.columns}k{shape.type.depth}.f32.{kind}.{kind}"
     constraint = "+f" if adds else "=f"
-    outputs = _list((f'"{constraint}"(sum[{i}])' for i in range(count)), 6, "          ")
+    outputs = ",\n          ".join(_rows((f'"{constraint}"(sum[{i}])' for i in range(count)), 6))
     inputs = ", ".join(f'"r"(left[{i}])' for i in range(4)) if shape.left is None else '"l"(left)'
     what = "sum += left * right" if adds else "sum = left * right"
     operand = "const u32 (&left)[4]" if shape.left is None else "u64 left"
@@ -96,7 +96,7 @@ MOE_DEVICE void group_multiply{"_add" if adds else ""}(float (&sum)[{count}], {o
         "setp.{"eq" if adds else "ne"}.b32 adds, 0, 0;\\n"
         "{name} "
         "{{"
-{sums}
+        "{sums}"
         "}}, {left}, {right}, {flags};\\n"
         "}}"
         : {outputs}
@@ -104,11 +104,7 @@ MOE_DEVICE void group_multiply{"_add" if adds else ""}(float (&sum)[{count}], {o
 }}"""
 
 
-def _list(items: Iterable[str], width: int, indent: str) -> str:
-    """Items with commas, ``width`` to a line: string literals if they are operands' numbers."""
+def _rows(items: Iterable[str], width: int) -> list[str]:
+    """Items with commas, ``width`` to a line."""
     entries = list(items)
-    rows = [", ".join(entries[i : i + width]) for i in range(0, len(entries), width)]
-    if entries[0].startswith("%"):
-        last = len(rows) - 1
-        return "\n".join(f'{indent}"{r}{"" if i == last else ", "}"' for i, r in enumerate(rows))
-    return f",\n{indent}".join(rows)
+    return [", ".join(entries[i : i + width]) for i in range(0, len(entries), width)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def identifier(name: str) -> str:
 def float_literal(number: float) -> str:
     """The f32 nearest to ``number`` as a C expression."""
     (rounded,) = struct.unpack("<f", _f32_bytes(number))
-    if rounded != rounded or rounded in (float("inf"), float("-inf")):
+    if not math.isfinite(rounded):
         (bits,) = struct.unpack("<I", struct.pack("<f", rounded))
         return f"moe::float_of({bits:#010x}u)"
     text = f"{rounded:.9g}"
@@ -115,4 +116,4 @@ def _f32_bytes(number: float) -> bytes:
     try:
         return struct.pack("<f", number)
     except OverflowError:
-        return struct.pack("<f", float("inf") if number > 0 else float("-inf"))
+        return struct.pack("<f", math.copysign(math.inf, number))
