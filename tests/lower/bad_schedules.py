@@ -215,6 +215,12 @@ PORTABLE = (
     ),
     Bad("MOE0413", "consumers", "4 warps cannot share a tile of 16 × 24", tile(16, 24)),
     Bad(
+        "MOE0413",
+        "consumers",
+        "8 warps cannot share a tile of 16 × 32",
+        tile(64, 32) | {"consumers": 2, "tails": (16,)},
+    ),
+    Bad(
         "MOE0414",
         "stages",
         "the schedule asks for ",

@@ -8,8 +8,12 @@ import pytest
 
 from moedsl.ir.core import Compute, Value
 from moedsl.ir.elementwise import Constant, Store
+from moedsl.ir.schedule import Schedule, TileShape
+from moedsl.lower.build_tile import build_tile
 from moedsl.lower.drop_unused import drop_unused
-from moedsl.lower.resources import staged_pitch, step_shape
+from moedsl.lower.resources import resources, staged_pitch, step_shape
+from moedsl.lower.resources.model import SYSTEM_SHARED
+from moedsl.target import TARGETS
 from tests.cuda.kernels import access, forward
 
 
@@ -28,3 +32,23 @@ def test_the_contraction_that_stays_is_one_even_behind_other_operations() -> Non
     number = Value("one", ())
     body = (Constant(number, 1.0), contraction, Store(number, access("y", "m", "n")))
     assert drop_unused(replace(base, body=body)).body == body
+
+
+@pytest.mark.parametrize("registers", [(0, 0), (32, 224)], ids=["portable", "specialised"])
+@pytest.mark.parametrize("stages", [2, 3, 5])
+def test_ctas_share_an_sm_only_if_all_have_what_the_system_keeps_of_each(
+    stages: int, registers: tuple[int, int]
+) -> None:
+    target, (producer, consumer) = TARGETS["sm_90a"], registers
+    schedule = Schedule(
+        TileShape(8, 128, 64),
+        swap_ab=True,
+        stages=stages,
+        producer_registers=producer,
+        consumer_registers=consumer,
+    )
+    for rows in range(8, 257, 8):
+        tiled = build_tile(forward(), replace(schedule, tile=TileShape(rows, 128, 64)), target)
+        found = resources(tiled, target)
+        taken = found.blocks * (found.shared.bytes + SYSTEM_SHARED)
+        assert found.blocks == 1 or taken <= target.shared_per_sm

@@ -14,7 +14,9 @@ from tests.lower.bad_schedules import (
     GATHERED,
     GRADIENT,
     INNER_COLUMNS,
+    SPANS,
     SPECIALISED,
+    TEXT,
     TF32,
     UP,
     Bad,
@@ -56,7 +58,12 @@ LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
 
 
 def shown(diagnostic: Diagnostic) -> str:
-    parts = (diagnostic.message, diagnostic.label, *diagnostic.notes, diagnostic.help)
+    beside = [
+        f"{label.text}: {TEXT[label.span.start : label.span.end]}"
+        for label in diagnostic.labels
+        if label.span in SPANS.values()
+    ]
+    parts = (diagnostic.message, diagnostic.label, *beside, *diagnostic.notes, diagnostic.help)
     return "\n    ".join((diagnostic.code, *parts)) + "\n"
 
 
