@@ -87,6 +87,27 @@ def test_few_rows_take_narrow_tiles_and_many_rows_wide_ones() -> None:
     assert choose_schedule(few, target, None, 1).split_k > 1
 
 
+@pytest.mark.parametrize("rows", [8, 300])
+@pytest.mark.parametrize("consumers", [1, 2, 3, 4])
+def test_columns_suit_the_lowest_tail_that_is_given(consumers: int, rows: int) -> None:
+    request = ScheduleRequest("s", "test", given={"consumers": consumers, "tails": (8,)})
+    assert errors(KERNELS["forward"], "sm_80", request, rows) == []
+
+
+@pytest.mark.parametrize("consumers", [1, 2, 3, 4])
+def test_tails_are_the_lowest_heights_that_the_warps_can_share(consumers: int) -> None:
+    given_fields = {"consumers": consumers, "swap_ab": True}
+    request = ScheduleRequest("s", "test", given=given_fields)
+    schedule = choose_schedule(KERNELS["forward"], TARGETS["sm_80"], request)
+    step = step_shape(Compute.BF16, swap_ab=True)
+    shared = [
+        height
+        for height in (64, 32, 24, 16, 8)
+        if share_tile(height, schedule.tile.columns, 4 * consumers, step)
+    ]
+    assert schedule.tails == tuple(shared[-4:])
+
+
 @given(
     st.sampled_from((8, 16, 24, 48, 64, 96, 128, 256)),
     st.sampled_from((8, 16, 64, 96, 128, 192, 256)),

@@ -71,6 +71,13 @@ def test_rows_that_no_tile_has_are_not_copied(tails: tuple[int, ...]) -> None:
     assert "moe::VectorCopy<columns0_0_tile, kThreads, false>" in text
 
 
+@pytest.mark.parametrize("columns", [8, 32, 64, 96, 128])
+def test_columns_are_counted_where_the_last_tile_has_fewer(columns: int) -> None:
+    tile = build_tile(forward(n=columns), BASE, TARGET)
+    counted = "n_extent - tile.column" in own_text(tile, every_vector(tile.signature))
+    assert counted == (columns % BASE.tile.columns > 0)
+
+
 @pytest.mark.parametrize(("number", "bits"), [(1e300, 0x7F800000), (-1e300, 0xFF800000)])
 def test_numbers_beyond_f32_are_its_infinities(number: float, bits: int) -> None:
     assert float_literal(number) == f"moe::float_of({bits:#010x}u)"

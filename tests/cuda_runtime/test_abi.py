@@ -81,6 +81,7 @@ def test_obstacles_to_vectors_are_named() -> None:
     assert vector_obstacle(view((5, 16), (24, 1))) is None
     assert vector_obstacle(view((1, 16), (17, 1))) is None
     assert vector_obstacle(view((5, 1), (8, 3))) is None
+    assert vector_obstacle(view((0, 17), pointer=(1 << 20) + 2)) is None
 
 
 def test_batch_invariance_asks_for_the_same_of_one_row_as_of_many() -> None:

@@ -147,7 +147,7 @@ PORTABLE = (
     Bad("MOE0403", "tails", "tail 64 is not below 64", {"tails": (64, 32)}),
     Bad("MOE0403", "tails", "tail 32 is not below 16", {"tails": (16, 32)}),
     Bad("MOE0403", "tails", "tail 16 is not below 16", {"tails": (16, 16)}),
-    Bad("MOE0403", "tails", "tail 0 is no size", {"tails": (16, 0)}),
+    Bad("MOE0403", "tails", "tail 0 is no size", {"tails": (16, 0), "balanced": True}),
     Bad("MOE0404", "fuse", "`fuse` needs ragged output rows", {"fuse_rows": 8}, GRADIENT),
     Bad(
         "MOE0405",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 CHOOSE = "moedsl/lower/choose_schedule.py : "
+WARPS_COLUMNS = "four warps share at least 64 columns whatever is proposed"
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
 CODE_SIZE = "a hint to the compiler about the size of code"
+INDEPENDENT = "two lines that do not need each other"
 EIGHTS = "a warp's columns are a multiple of 8: none lies between the two steps"
 WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
@@ -21,8 +23,11 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/fold_constants.py round_f32: struct.unpack('f', struct.pack('f', number))[0]"
     " → struct.unpack('f', struct.pack('f', number))[-1]": "one number is unpacked",
     f"{CHOOSE}Proposal(16, 64, 64, 1, (4, 2), 4, swap_ab=True)"
-    " → Proposal(16, 63, 64, 1, (4, 2), 4, swap_ab=True)": (
-        "four warps share at least 64 columns whatever is proposed"
+    " → Proposal(16, 63, 64, 1, (4, 2), 4, swap_ab=True)": WARPS_COLUMNS,
+    f"{CHOOSE}Proposal(16, 64, 256, 1, (5, 4), 8, swap_ab=True)"
+    " → Proposal(16, 63, 256, 1, (5, 4), 8, swap_ab=True)": WARPS_COLUMNS,
+    f"{CHOOSE}Proposal(128, 64, 64, 1, (6, 3), 4) → Proposal(128, 65, 64, 1, (6, 3), 4)": (
+        "whatever warps can share that is nearest to 65 columns is nearest to 64"
     ),
     f"{CHOOSE}Proposal(64, 64, 64, 1, (4, 2), 4) → Proposal(64, 64, 64, 1, (4, 2), 4) #2": (
         "the swapped arguments are equal: the very same program"
@@ -54,6 +59,21 @@ EQUIVALENT: dict[str, str] = {
         "every buffer is made again with its orientation before it is used"
     ),
     "backends/cuda/emission/producer.py _emit_advance: writer.line() → pass": "an empty line less",
+    "backends/cuda/emission/producer.py _emit_copies: plus('base', buffer.offset)"
+    " → plus(buffer.offset, 'base')": "a sum the other way round",
+    "backends/cuda/emission/consumer.py _emit_pipeline:"
+    " writer.line(f'// Sum over {identifier(pipeline.over)}.') → pass": "a comment less",
+    "backends/cuda/emission/groups.py _emit_join: writer.lines(f'constexpr int kSums ="
+    " {len(names)};', 'constexpr int kSumFloats = Order::kTileRows * Order::kTileColumns'"
+    " + (f' / {sharing};' if sharing > 1 else ';'), 'constexpr moe::i64 kPartFloats = kSums *"
+    " kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
+    " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
+    " 'float* const part = parts + tile.split * kPartFloats;') → writer.lines('constexpr int"
+    " kSumFloats = Order::kTileRows * Order::kTileColumns' + (f' / {sharing};' if sharing > 1"
+    " else ';'), f'constexpr int kSums = {len(names)};', 'constexpr moe::i64 kPartFloats = kSums"
+    " * kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
+    " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
+    " 'float* const part = parts + tile.split * kPartFloats;')": INDEPENDENT,
     "backends/cuda/emission/groups.py emit_store_tile: writer.line() → pass": "an empty line less",
     "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": (
         "only how far a continued line is indented"
@@ -66,9 +86,7 @@ EQUIVALENT: dict[str, str] = {
     "(v / kPerRow * Sums::kPitch + v % kPerRow * kVector) * 4;') → writer.lines('const in"
     "t column = Warps<kHeight>::column() + v % kPerRow * kVector;', 'const int row = Warp"
     "s<kHeight>::row() + chunk * 8 + v / kPerRow;', outside(kernel), 'const moe::u32 at ="
-    " staged + (v / kPerRow * Sums::kPitch + v % kPerRow * kVector) * 4;')": (
-        "two lines that do not need each other"
-    ),
+    " staged + (v / kPerRow * Sums::kPitch + v % kPerRow * kVector) * 4;')": (INDEPENDENT),
     "backends/cuda/emission/consumer.py _emit_tensor_loop: writer.line('MOE_UNROLL') → pass": (
         CODE_SIZE
     ),
