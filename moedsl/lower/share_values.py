@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -59,8 +59,8 @@ def _key(op: Contract | Load | Constant | Apply) -> Hashable:
         case Load():
             return Load, dims, op.access
         case Constant():
-            # 0.0 == -0.0, yet they divide differently.
-            return Constant, dims, op.number, math.copysign(1, op.number)
+            # As bits: 0.0 == -0.0, yet they divide differently.
+            return Constant, dims, struct.pack("<d", op.number)
         case Apply():
             return Apply, dims, op.function, op.operands
         case _:
