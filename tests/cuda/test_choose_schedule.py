@@ -94,17 +94,18 @@ def test_columns_suit_the_lowest_tail_that_is_given(consumers: int, rows: int) -
     assert errors(KERNELS["forward"], "sm_80", request, rows) == []
 
 
-@pytest.mark.parametrize("consumers", [1, 2, 3, 4])
-def test_tails_are_the_lowest_heights_that_the_warps_can_share(consumers: int) -> None:
-    given_fields = {"consumers": consumers, "swap_ab": True}
+@pytest.mark.parametrize(
+    ("swap_ab", "heights"), [(True, (64, 32, 24, 16, 8)), (False, (96, 64, 32))]
+)
+@pytest.mark.parametrize("consumers", range(1, 7))
+def test_tails_are_the_lowest_heights_that_the_warps_can_share(
+    consumers: int, swap_ab: bool, heights: tuple[int, ...]
+) -> None:
+    given_fields = {"consumers": consumers, "swap_ab": swap_ab}
     request = ScheduleRequest("s", "test", given=given_fields)
     schedule = choose_schedule(KERNELS["forward"], TARGETS["sm_80"], request)
-    step = step_shape(Compute.BF16, swap_ab=True)
-    shared = [
-        height
-        for height in (64, 32, 24, 16, 8)
-        if share_tile(height, schedule.tile.columns, 4 * consumers, step)
-    ]
+    step, columns = step_shape(Compute.BF16, swap_ab), schedule.tile.columns
+    shared = [h for h in heights if share_tile(h, columns, 4 * consumers, step)]
     assert schedule.tails == tuple(shared[-4:])
 
 

@@ -144,17 +144,35 @@ BY_EXPERTS: dict[tuple[str, str, int | None], dict[int, str]] = {
 }
 """By type, target and rows per expert: the choice from so many experts on."""
 
+NARROW = {
+    64: "128x32x64 stages=3 consumers=1 tails=96,64,32",
+    2006: "128x32x64 stages=4 consumers=2 tails=96,64,32",
+    9296: "128x32x64 stages=3 consumers=2 tails=96,64,32",
+    11862: "128x32x32 stages=5 consumers=2 tails=96,64,32",
+    13130: "128x32x32 stages=4 consumers=2 tails=96,64,32",
+    14416: "128x32x32 stages=3 consumers=2 tails=96,64,32",
+    15702: "128x32x32 stages=3 consumers=1 tails=96,64,32",
+    16342: "64x32x32 stages=4 consumers=1 tails=32",
+    17104: "64x32x32 stages=3 consumers=1 tails=32",
+    17878: "64x32x32 stages=2 consumers=1 tails=32",
+    18652: "32x32x32 stages=2 consumers=1 tails=",
+}
+"""The same for a matrix of 32 columns, to which every tile is cut."""
 
-@pytest.mark.parametrize(("compute", "sm", "rows"), BY_EXPERTS)
+STEPS = {(*key, 4096): steps for key, steps in BY_EXPERTS.items()}
+STEPS["bf16", "sm_80", None, 32] = NARROW
+
+
+@pytest.mark.parametrize(("compute", "sm", "rows", "columns"), STEPS)
 def test_choices_step_down_as_experts_take_shared_memory(
-    compute: str, sm: str, rows: int | None
+    compute: str, sm: str, rows: int | None, columns: int
 ) -> None:
     def chosen(experts: int) -> str:
-        kernel = forward(experts, n=4096, k=4096, compute=Compute(compute))
+        kernel = forward(experts, n=columns, k=4096, compute=Compute(compute))
         total = None if rows is None else rows * experts
         return shown(choose_schedule(kernel, TARGETS[sm], None, total))
 
-    steps = BY_EXPERTS[compute, sm, rows]
+    steps = STEPS[compute, sm, rows, columns]
     found = {experts: chosen(experts) for experts in steps}
     assert found == steps
     for before, after in pairwise(steps):

@@ -25,11 +25,10 @@ TILE_BYTES = 48
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """Positions and depth of one warp-level product: an MMA instruction, or 4 deep in f32."""
+    """Positions of one warp-level product: what an MMA instruction computes, or a warp in f32."""
 
     rows: int
     columns: int
-    depth: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,8 @@ _SPARE_REGISTERS = 20
 def step_shape(compute: Compute, swap_ab: bool) -> StepShape:
     """The product a warp computes at a time (PTX ISA: mma.sync m16n8k16, m16n8k8)."""
     if compute is Compute.F32:
-        return StepShape(8, 8, 4)
-    depth = 16 if element_bytes(compute) == 2 else 8
-    return StepShape(8, 16, depth) if swap_ab else StepShape(16, 8, depth)
+        return StepShape(8, 8)
+    return StepShape(8, 16) if swap_ab else StepShape(16, 8)
 
 
 def share_tile(height: int, columns: int, warps: int, step: StepShape) -> WarpLayout | None:

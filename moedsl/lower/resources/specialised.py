@@ -90,7 +90,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     )
     return Resources(
         threads=threads,
-        step=group_step(swap, kernel.signature.compute),
+        step=group_step(swap),
         layouts=layouts,
         unshared=tuple(h for h, layout in found if layout is None),
         shared=shared,
@@ -233,10 +233,9 @@ def consumers_of_tile(schedule: Schedule) -> int:
     return 1 if schedule.cooperation is Cooperation.PINGPONG else schedule.consumers
 
 
-def group_step(swap_ab: bool, compute: Compute) -> StepShape:
+def group_step(swap_ab: bool) -> StepShape:
     """The least product of a consumer."""
-    depth = 32 // element_bytes(compute)
-    return StepShape(FLAT_STEP, TALL, depth) if swap_ab else StepShape(TALL, FLAT_STEP, depth)
+    return StepShape(FLAT_STEP, TALL) if swap_ab else StepShape(TALL, FLAT_STEP)
 
 
 def share_groups(

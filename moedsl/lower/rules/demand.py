@@ -67,7 +67,7 @@ def tile_fits_instruction(case: Case) -> Iterator[Finding]:
     """Heights and columns are whole multiples of what one warp computes at a time."""
     schedule, compute = case.schedule, case.kernel.signature.compute
     if schedule.specialised:
-        step, what = group_step(schedule.swap_ab, compute), f"the {compute} MMA of a warpgroup"
+        step, what = group_step(schedule.swap_ab), f"the {compute} MMA of a warpgroup"
     else:
         step = step_shape(compute, schedule.swap_ab)
         what = "the f32 product of a warp" if compute is Compute.F32 else f"the {compute} MMA"
