@@ -58,11 +58,8 @@ EQUIVALENT: dict[str, str] = {
     " → Buffer(name, Side.COLUMNS, tile.columns, tile.depth, False)": (
         "every buffer is made again with its orientation before it is used"
     ),
-    "backends/cuda/emission/producer.py _emit_advance: writer.line() → pass": "an empty line less",
     "backends/cuda/emission/producer.py _emit_copies: plus('base', buffer.offset)"
     " → plus(buffer.offset, 'base')": "a sum the other way round",
-    "backends/cuda/emission/consumer.py _emit_pipeline:"
-    " writer.line(f'// Sum over {identifier(pipeline.over)}.') → pass": "a comment less",
     "backends/cuda/emission/groups.py _emit_join: writer.lines(f'constexpr int kSums ="
     " {len(names)};', 'constexpr int kSumFloats = Order::kTileRows * Order::kTileColumns'"
     " + (f' / {sharing};' if sharing > 1 else ';'), 'constexpr moe::i64 kPartFloats = kSums *"
@@ -74,7 +71,6 @@ EQUIVALENT: dict[str, str] = {
     " * kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
     " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
     " 'float* const part = parts + tile.split * kPartFloats;')": INDEPENDENT,
-    "backends/cuda/emission/groups.py emit_store_tile: writer.line() → pass": "an empty line less",
     "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": (
         "only how far a continued line is indented"
     ),

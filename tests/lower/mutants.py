@@ -1,8 +1,8 @@
 """Mutants of Python source: one small change each, as programmers make them by mistake.
 
-What only types, asserts, imports, decorators and docstrings say is left alone: no test could see
-it. A mutant is known by its file, the function it lies in and the text before and after, so that
-it keeps its name while lines move.
+What only types, asserts, imports, decorators and docstrings say is left alone, and so are comments
+and empty lines of what is emitted: no test could see it. A mutant is known by its file, the
+function it lies in and the text before and after, so that it keeps its name while lines move.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ def _unseen(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
             return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="line"), args=texts)):
+            return all(ast.unparse(text).lstrip("f'\"").startswith("//") for text in texts)
         case ast.keyword(arg="strict"):
             return True
         case ast.FormattedValue(format_spec=ast.JoinedStr()):
