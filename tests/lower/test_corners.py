@@ -15,6 +15,7 @@ from moedsl.lower.resources import resources, staged_pitch, step_shape
 from moedsl.lower.resources.model import SYSTEM_SHARED
 from moedsl.target import TARGETS
 from tests.cuda.kernels import access, forward
+from tests.lower.test_propose_specialised import written
 
 
 @pytest.mark.parametrize("columns", range(8, 257, 8))
@@ -32,6 +33,21 @@ def test_the_contraction_that_stays_is_one_even_behind_other_operations() -> Non
     number = Value("one", ())
     body = (Constant(number, 1.0), contraction, Store(number, access("y", "m", "n")))
     assert drop_unused(replace(base, body=body)).body == body
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_a_second_sum_shares_the_rows_of_the_first(dtype: str) -> None:
+    """It takes sums, an address and fragments of columns."""
+    target, schedule = TARGETS["sm_80"], Schedule(TileShape(64, 64, 32))
+    one, two = (
+        resources(build_tile(written(body, dtype=dtype), schedule, target), target)
+        for body in (
+            "y[m, n] = sum[k] x[m, k] * w[e, n, k]",
+            "a = sum[k] x[m, k] * w[e, n, k]; c = sum[k] x[m, k] * v[e, n, k]; y[m, n] = a * c",
+        )
+    )
+    columns = 64 // one.layout(64).columns
+    assert two.registers == one.registers + one.sums + 8 + columns // 2
 
 
 @pytest.mark.parametrize("registers", [(0, 0), (32, 224)], ids=["portable", "specialised"])
