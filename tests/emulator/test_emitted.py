@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +10,9 @@ from moedsl.backends.emulator import BACKEND, executable
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.backends.emulator.tensor_map import record
 from moedsl.inputs import Layout, make_inputs
-from moedsl.ir.core import Compute, DType, Index, IndexKind, Tensor
+from moedsl.ir.core import Compute, DType, Index, IndexKind, Role, Tensor, Value
+from moedsl.ir.elementwise import Apply, Function, Load, Store
+from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import (
     Along,
     EpilogueStore,
@@ -34,19 +35,36 @@ from tests.cuda.kernels import (
     SWAPPED,
     THREE,
     TURNS,
+    access,
     forward,
     gate_up,
     weight_gradient,
 )
 from tests.emulator.harness import poison_gaps, poison_maps
 
-if TYPE_CHECKING:
-    from moedsl.ir.moe import MoeKernel
-
 ROWS = (70, 0, 1, 33)
 SIZES = {"t": 130, "k": 136}
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 NARROW = replace(BASE, tile=TileShape(64, 64, 32))
+
+
+def with_columns_through_a_map(kernel: MoeKernel) -> MoeKernel:
+    """Y[m, n] = sum + bias[e, at[n]]."""
+    signature, (contract, store) = kernel.signature, kernel.body
+    assert isinstance(store, Store)
+    bias, both = (Value(name, store.operand.dims) for name in ("bias", "both"))
+    more = (
+        Tensor("b", Role.INPUT, DType.BF16, ("e", "n")),
+        Tensor("at", Role.INPUT, DType.I32, ("n",)),
+    )
+    body = (
+        contract,
+        Load(bias, access("b", "e", "at[n]")),
+        Apply(both, Function.ADD, (store.operand, bias)),
+        replace(store, operand=both),
+    )
+    return MoeKernel(replace(signature, tensors=(*more, *signature.tensors)), body)
+
 
 CASES: dict[str, tuple[MoeKernel, Schedule]] = {
     "bf16": (forward(4, 72, 136), BASE),
@@ -78,6 +96,8 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
         BASE,
     ),
     "accumulated": (forward(4, 72, 136, accumulate=True), BASE),
+    "single elements": (forward(4, 67, 41, accumulate=True), BASE),
+    "columns through a map": (with_columns_through_a_map(forward(4, 72, 136)), BASE),
     "weight gradient": (weight_gradient(experts=4, n=72, k=40), BASE),
     "gate and up": (gate_up(experts=4, n=72, k=72), replace(BASE, tails=(32, 16))),
     "gate and up into f32": (gate_up(experts=4, n=72, k=72, output=DType.F32), BASE),
@@ -230,8 +250,12 @@ SPECIALISED |= {
 CASES |= SPECIALISED
 
 
-def padded(kernel: MoeKernel, tensor: Tensor, schedule: Schedule) -> Layout:
-    """Rows with a gap behind them; for specialised warps they start at multiples of 16 bytes."""
+def layout_of(name: str, kernel: MoeKernel, tensor: Tensor, schedule: Schedule) -> Layout:
+    """Gaps between elements, or behind rows; for specialised warps rows start at multiples of 16
+    bytes.
+    """
+    if tensor.dtype is DType.I32 or name == "single elements":
+        return Layout(gap=2)
     last = tensor.dims[-1] if tensor.dims else ""
     extents = SIZES | {i.name: i.extent for i in kernel.signature.indices if i.extent is not None}
     extent = extents.get(last, 0)
@@ -244,9 +268,7 @@ def test_emitted_kernel(name: str, races: bool, monkeypatch: pytest.MonkeyPatch)
     kernel, schedule = CASES[name]
     mode = Mode.BOUND if name.startswith("gate and up") else Mode.EXACT
     padding = {
-        tensor.name: Layout(gap=2)
-        if tensor.dtype is DType.I32
-        else padded(kernel, tensor, schedule)
+        tensor.name: layout_of(name, kernel, tensor, schedule)
         for tensor in kernel.signature.tensors
     }
     sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}

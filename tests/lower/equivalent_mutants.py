@@ -7,6 +7,8 @@ WARPS_COLUMNS = "four warps share at least 64 columns whatever is proposed"
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
 CODE_SIZE = "a hint to the compiler about the size of code"
 INDEPENDENT = "two lines that do not need each other"
+NEAREST = "what warps can share that is nearest to one more column is nearest to these"
+SIXTEENS = "heights are multiples of 16"
 EIGHTS = "a warp's columns are a multiple of 8: none lies between the two steps"
 WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
@@ -26,9 +28,8 @@ EQUIVALENT: dict[str, str] = {
     " → Proposal(16, 63, 64, 1, (4, 2), 4, swap_ab=True)": WARPS_COLUMNS,
     f"{CHOOSE}Proposal(16, 64, 256, 1, (5, 4), 8, swap_ab=True)"
     " → Proposal(16, 63, 256, 1, (5, 4), 8, swap_ab=True)": WARPS_COLUMNS,
-    f"{CHOOSE}Proposal(128, 64, 64, 1, (6, 3), 4) → Proposal(128, 65, 64, 1, (6, 3), 4)": (
-        "whatever warps can share that is nearest to 65 columns is nearest to 64"
-    ),
+    f"{CHOOSE}Proposal(128, 64, 64, 1, (6, 3), 4) → Proposal(128, 65, 64, 1, (6, 3), 4)": NEAREST,
+    f"{CHOOSE}Proposal(128, 128, 64, 2, (6, 3), 8) → Proposal(128, 129, 64, 2, (6, 3), 8)": NEAREST,
     f"{CHOOSE}Proposal(64, 64, 64, 1, (4, 2), 4) → Proposal(64, 64, 64, 1, (4, 2), 4) #2": (
         "the swapped arguments are equal: the very same program"
     ),
@@ -41,6 +42,13 @@ EQUIVALENT: dict[str, str] = {
     " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
     "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": EIGHTS,
     "moedsl/lower/resources/portable.py staged_pitch: columns + 23 → columns + 22": EIGHTS,
+    "moedsl/lower/propose_specialised.py : _LEAST_ROWS = 32 → _LEAST_ROWS = 31": SIXTEENS,
+    "moedsl/lower/propose_specialised.py : _MOST_ROWS_ALONE = 128 → _MOST_ROWS_ALONE = 129": (
+        SIXTEENS
+    ),
+    "moedsl/lower/propose_specialised.py _tile: shape.rows > TALL → shape.rows >= TALL": (
+        "no shape has 64 rows"
+    ),
     "moedsl/lower/propose_specialised.py _vectors: last.kind is not IndexKind.FIXED or"
     " last.extent is None → last.kind is not IndexKind.FIXED and last.extent is None": (
         "fixed indices have an extent, and no others have one"
@@ -71,6 +79,8 @@ EQUIVALENT: dict[str, str] = {
     " * kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
     " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
     " 'float* const part = parts + tile.split * kPartFloats;')": INDEPENDENT,
+    "backends/cuda/emission/writer.py Writer.line: len(indent) + len(text) > _WIDTH"
+    " → len(indent) + len(text) >= _WIDTH": "only how long a line may be that is not broken",
     "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": (
         "only how far a continued line is indented"
     ),

@@ -136,6 +136,12 @@ def test_two_sums_halve_the_columns(shape: Shape, rows: int) -> None:
     assert (tile.rows, tile.columns) == (rows, 64)
 
 
+def test_what_is_loaded_costs_registers_beside_several_sums_only() -> None:
+    applied = written("a = sum[k] x[m, k] * w[e, n, k]; y[m, n] = silu(a)")
+    loaded = written("a = sum[k] x[m, k] * w[e, n, k]; y[m, n] = a + b[e, n]")
+    assert proposals(loaded)[0].tile == proposals(applied)[0].tile
+
+
 def test_more_sums_take_lower_tiles() -> None:
     names = "fghij"
     for count, rows in ((3, 112), (4, 80), (5, 64)):
