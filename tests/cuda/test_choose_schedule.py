@@ -94,6 +94,14 @@ def test_columns_suit_the_lowest_tail_that_is_given(consumers: int, rows: int) -
     assert errors(KERNELS["forward"], "sm_80", request, rows) == []
 
 
+@pytest.mark.parametrize("fuse_rows", [129, 200, 256])
+def test_tiles_hold_fused_experts_that_none_is_proposed_for(fuse_rows: int) -> None:
+    request = ScheduleRequest("s", "test", given={"fuse_rows": fuse_rows})
+    schedule = choose_schedule(KERNELS["forward"], TARGETS["sm_80"], request)
+    assert schedule.tile.rows // 2 < fuse_rows <= schedule.tile.rows
+    assert errors(KERNELS["forward"], "sm_80", request, None) == []
+
+
 @pytest.mark.parametrize(
     ("swap_ab", "heights"), [(True, (64, 32, 24, 16, 8)), (False, (96, 64, 32))]
 )
