@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moedsl.ir.core import Compute
 from moedsl.ir.moe import MoeKernel
-from moedsl.ir.schedule import Requirement, ScheduleRequest
+from moedsl.ir.schedule import Requirement, Schedule, ScheduleRequest
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.front import load_program
@@ -92,6 +92,17 @@ def test_few_rows_take_narrow_tiles_and_many_rows_wide_ones() -> None:
 def test_columns_suit_the_lowest_tail_that_is_given(consumers: int, rows: int) -> None:
     request = ScheduleRequest("s", "test", given={"consumers": consumers, "tails": (8,)})
     assert errors(KERNELS["forward"], "sm_80", request, rows) == []
+
+
+@pytest.mark.parametrize("depth", [64, 128, 256])
+def test_stages_that_are_given_deeper_are_fewer(depth: int) -> None:
+    def chosen(given_fields: dict[str, object]) -> Schedule:
+        request = ScheduleRequest("s", "test", given=given_fields)
+        return choose_schedule(KERNELS["forward"], TARGETS["sm_90"], request, 8)
+
+    usual = chosen({})
+    assert usual.tile.depth == 128
+    assert chosen({"tile.depth": depth}).stages == min(8, usual.stages * 128 // depth)
 
 
 @pytest.mark.parametrize("fuse_rows", [129, 200, 256])

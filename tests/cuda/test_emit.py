@@ -291,6 +291,8 @@ def test_line_directives_point_at_the_users_file_and_back() -> None:
     for number, line in enumerate(lines, start=1):
         if match := re.fullmatch(r'#line (\d+) "test.cu"', line):
             assert int(match[1]) == number + 1
+    files = [line.split('"')[1] for line in lines if line.startswith("#line")]
+    assert files == ["f.moe", "test.cu"] * (len(files) // 2)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 STAGED_ROWS = 8
 """Rows that the epilogue takes through shared memory at a time, in each warp."""
-TILE_ALIGNMENT = 512
-"""Of an operand tile in shared memory: its longest line, so that swizzles start afresh."""
 LINE_BYTES = (64, 512)
 """Least and most bytes of depth in one stage; a power of two between them."""
 
@@ -110,8 +108,10 @@ def portable_resources(kernel: TileKernel, target: Target) -> Resources:
 
 
 def operand_bytes(positions: int, depth: int, compute: Compute) -> int:
-    """Shared memory of one operand tile, aligned for what follows it."""
-    return aligned(positions * depth * element_bytes(compute), TILE_ALIGNMENT)
+    """Shared memory of one operand tile: 8 of the shortest lines, or a multiple, so that swizzles
+    start afresh in what follows it.
+    """
+    return positions * depth * element_bytes(compute)
 
 
 def _stage_bytes(op: Multiply, schedule: Schedule, compute: Compute) -> int:
