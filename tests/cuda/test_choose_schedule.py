@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from moedsl.ir.core import Compute
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import Requirement, Schedule, ScheduleRequest
+from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.front import load_program
-from moedsl.lower.resources import share_tile, step_shape
+from moedsl.lower.resources import resources, share_tile, step_shape
 from moedsl.source.diagnostic import Severity
 from moedsl.source.span import Source
 from moedsl.target import TARGETS
@@ -103,6 +104,15 @@ def test_stages_that_are_given_deeper_are_fewer(depth: int) -> None:
     usual = chosen({})
     assert usual.tile.depth == 128
     assert chosen({"tile.depth": depth}).stages == min(8, usual.stages * 128 // depth)
+
+
+def test_threads_may_take_the_last_register_there_is() -> None:
+    kernel, target = KERNELS["forward"], TARGETS["sm_80"]
+    given_fields = {"tile.rows": 128, "tile.columns": 160, "consumers": 4}
+    schedule = choose_schedule(kernel, target, ScheduleRequest("s", "test", given=given_fields))
+    found = resources(build_tile(kernel, schedule, target), target)
+    assert found.registers * found.threads == target.registers_per_sm
+    assert (schedule.tile.depth, schedule.stages) == (64, 3)
 
 
 @pytest.mark.parametrize("fuse_rows", [129, 200, 256])

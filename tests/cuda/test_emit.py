@@ -144,6 +144,15 @@ def test_specialised_forms_compile_without_spills(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", SPECIALISED)
+def test_roles_have_their_names_before_they_begin(form: str) -> None:
+    kernel, schedule = SPECIALISED[form]
+    text = own_text(lowered(kernel, schedule), vector(kernel))
+    for name in ("rows", "columns"):
+        named, begun = f'moe::role("producer of {name}");', f"produce_{name}(arguments);"
+        assert text.index(named) < text.index(begun)
+
+
+@pytest.mark.parametrize("form", SPECIALISED)
 def test_arrays_off_the_grid_take_the_portable_path(form: str) -> None:
     kernel, schedule = SPECIALISED[form]
     found = lower_to_gpu(lowered(kernel, schedule), AccessModes(frozenset()))

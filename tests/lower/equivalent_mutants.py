@@ -9,6 +9,7 @@ CODE_SIZE = "a hint to the compiler about the size of code"
 INDEPENDENT = "two lines that do not need each other"
 NEAREST = "what warps can share that is nearest to one more column is nearest to these"
 SIXTEENS = "heights are multiples of 16"
+UNSHARED = "a tile that no grid of warps shares is refused, whatever it takes"
 EIGHTS = "a warp's columns are a multiple of 8: none lies between the two steps"
 WHOLE_ELEMENTS = "elements have 2 or 4 bytes: an odd byte more makes no element more"
 
@@ -42,6 +43,19 @@ EQUIVALENT: dict[str, str] = {
     " → given.get('fuse_rows', 1)": "the other bound, above + 1, is at least 1",
     "moedsl/lower/resources/portable.py staged_pitch: columns + 11 → columns + 12": EIGHTS,
     "moedsl/lower/resources/portable.py staged_pitch: columns + 23 → columns + 22": EIGHTS,
+    f"{CHOOSE}Proposal(128, 64, 128, 1, (4, 2), 8) → Proposal(128, 64, 128, 1, (4, 2), 7)": (
+        WHOLE_CTAS
+    ),
+    "moedsl/lower/choose_schedule.py _shared_columns: _MOST_COLUMNS + 1 → _MOST_COLUMNS + 2": (
+        "columns are multiples of 8"
+    ),
+    "moedsl/lower/choose_schedule.py _high_enough: max(given.get('tails', ()), default=0)"
+    " → max(given.get('tails', ()), default=1)": "no proposal has less than two rows",
+    "moedsl/lower/resources/portable.py portable_resources: max((STAGED_ROWS *"
+    " staged_pitch(tile.columns // layout.columns, step) * 4 * sums for layout in layouts),"
+    " default=0) → max((STAGED_ROWS * staged_pitch(tile.columns // layout.columns, step) * 4 *"
+    " sums for layout in layouts), default=-1)": UNSHARED,
+    "moedsl/lower/propose_specialised.py : Shape(32, (8, 3)) → Shape(33, (8, 3))": SIXTEENS,
     "moedsl/lower/propose_specialised.py : _LEAST_ROWS = 32 → _LEAST_ROWS = 31": SIXTEENS,
     "moedsl/lower/propose_specialised.py : _MOST_ROWS_ALONE = 128 → _MOST_ROWS_ALONE = 129": (
         SIXTEENS
@@ -58,9 +72,7 @@ EQUIVALENT: dict[str, str] = {
     " '// How the consumers share a tile, by its height.')": "a comment stands one line lower",
     "moedsl/lower/resources/portable.py portable_resources: max((_registers(layout, schedule,"
     " multiplies, threads, compute) for layout in layouts), default=0) → max((_registers(layout,"
-    " schedule, multiplies, threads, compute) for layout in layouts), default=-1)": (
-        "a tile that no grid of warps shares is refused, whatever it takes"
-    ),
+    " schedule, multiplies, threads, compute) for layout in layouts), default=-1)": (UNSHARED),
     "backends/cuda/lower/open_pipelines.py _pipeline: "
     "Buffer(name, Side.COLUMNS, tile.columns, tile.depth, True)"
     " → Buffer(name, Side.COLUMNS, tile.columns, tile.depth, False)": (
