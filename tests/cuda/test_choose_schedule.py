@@ -106,6 +106,14 @@ def test_stages_that_are_given_deeper_are_fewer(depth: int) -> None:
     assert chosen({"tile.depth": depth}).stages == min(8, usual.stages * 128 // depth)
 
 
+def test_too_many_warps_for_any_columns_are_refused_for_that_alone() -> None:
+    given_fields = {"consumers": 7, "swap_ab": True, "tails": (8,)}
+    (error,) = errors(
+        KERNELS["forward"], "sm_80", ScheduleRequest("s", "test", given=given_fields), None
+    )
+    assert "28 warps cannot share a tile" in error
+
+
 def test_threads_may_take_the_last_register_there_is() -> None:
     kernel, target = KERNELS["forward"], TARGETS["sm_80"]
     given_fields = {"tile.rows": 128, "tile.columns": 160, "consumers": 4}

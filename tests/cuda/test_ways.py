@@ -22,6 +22,7 @@ from moedsl.ir.schedule import Persistence, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
+from moedsl.source.span import Source, Span
 from moedsl.target import TARGETS
 from tests.cuda.kernels import access, forward, weight_gradient
 from tests.cuda.test_emit import own_text
@@ -76,6 +77,13 @@ def test_columns_are_counted_where_the_last_tile_has_fewer(columns: int) -> None
     tile = build_tile(forward(n=columns), BASE, TARGET)
     counted = "n_extent - tile.column" in own_text(tile, every_vector(tile.signature))
     assert counted == (columns % BASE.tile.columns > 0)
+
+
+def test_what_has_no_place_in_the_source_has_no_directive() -> None:
+    writer = Writer("test.cu")
+    with writer.from_source(Source("f.moe", "gate"), Span(0, 0)):
+        writer.line("here();")
+    assert writer.finish() == "here();\n"
 
 
 @pytest.mark.parametrize(("number", "bits"), [(1e300, 0x7F800000), (-1e300, 0xFF800000)])

@@ -46,6 +46,13 @@ EQUIVALENT: dict[str, str] = {
     f"{CHOOSE}Proposal(128, 64, 128, 1, (4, 2), 8) → Proposal(128, 64, 128, 1, (4, 2), 7)": (
         WHOLE_CTAS
     ),
+    "moedsl/lower/choose_schedule.py _choose_specialised: not target.warp_specialised or wanted"
+    " == 0 → not target.warp_specialised and wanted == 0": (
+        "no proposal is legal without its registers, and registers are refused elsewhere anyway"
+    ),
+    "moedsl/lower/rules/demand.py _products_fit: max((product_flat(each, columns, swap) for each"
+    " in found.layouts), default=0) → max((product_flat(each, columns, swap) for each in"
+    " found.layouts), default=1)": "one position fits every product",
     "moedsl/lower/choose_schedule.py _shared_columns: _MOST_COLUMNS + 1 → _MOST_COLUMNS + 2": (
         "columns are multiples of 8"
     ),
