@@ -257,7 +257,7 @@ def _aligned(kernel: MoeKernel) -> bool:
 
 def _vectors(kernel: MoeKernel, tensor: Tensor) -> bool:
     last = kernel.signature.index(tensor.dims[-1])
-    if last.kind is not IndexKind.FIXED or last.extent is None:
+    if last.extent is None:
         return last.kind is IndexKind.DYNAMIC
     return last.extent * tensor.dtype.bytes % 16 == 0
 

@@ -70,10 +70,6 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/propose_specialised.py _tile: shape.rows > TALL → shape.rows >= TALL": (
         "no shape has 64 rows"
     ),
-    "moedsl/lower/propose_specialised.py _vectors: last.kind is not IndexKind.FIXED or"
-    " last.extent is None → last.kind is not IndexKind.FIXED and last.extent is None": (
-        "fixed indices have an extent, and no others have one"
-    ),
     "backends/cuda/emission/groups.py emit_groups: writer.lines('// How the consumers share a"
     " tile, by its height.', 'template <int kHeight>') → writer.lines('template <int kHeight>',"
     " '// How the consumers share a tile, by its height.')": "a comment stands one line lower",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import resource
 import shutil
 import signal
@@ -21,6 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -170,15 +170,21 @@ def _resolved(pattern: str) -> list[str]:
 
 
 def choose(count: int, seed: int, only: str = "") -> list[Mutant]:
-    """``count`` mutants of all modules whose path contains ``only``, each as likely as another."""
+    """``count`` mutants of all modules whose path contains ``only``, each as likely as another.
+
+    Their keys decide: a change of the compiler leaves the other mutants of a draw in it.
+    """
     everything = [
         mutant
         for path in modules()
         if only in path
         for mutant in mutants_of(path, (ROOT / path).read_text())
     ]
-    random.Random(seed).shuffle(everything)
-    return everything[:count]
+
+    def place(mutant: Mutant) -> bytes:
+        return blake2b(f"{seed} {mutant.key}".encode()).digest()
+
+    return sorted(everything, key=place)[:count]
 
 
 def main(arguments: Sequence[str]) -> int:
