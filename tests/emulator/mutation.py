@@ -205,7 +205,7 @@ SUBJECTS: dict[str, Subject] = {
     "pairs": Generated(
         forward(4, 264, 136),
         replace(PAIRED, epilogue_store=EpilogueStore.TMA),
-        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        ((180, 0, 1, 125), (5, 70, 16, 0)),
         "sm_90a",
     ),
     "hopper": Written("gemm", Sizes(300, 136, 328)),
