@@ -6,6 +6,7 @@ CHOOSE = "moedsl/lower/choose_schedule.py : "
 WARPS_COLUMNS = "four warps share at least 64 columns whatever is proposed"
 WHOLE_CTAS = "CTAs have 128 threads or a multiple, so one warp fewer than an even number is as many"
 CODE_SIZE = "a hint to the compiler about the size of code"
+INDENTED = "only how far a continued line is indented"
 INDEPENDENT = "two lines that do not need each other"
 NEAREST = "what warps can share that is nearest to one more column is nearest to these"
 SIXTEENS = "heights are multiples of 16"
@@ -96,9 +97,8 @@ EQUIVALENT: dict[str, str] = {
     " 'float* const part = parts + tile.split * kPartFloats;')": INDEPENDENT,
     "backends/cuda/emission/writer.py Writer.line: len(indent) + len(text) > _WIDTH"
     " → len(indent) + len(text) >= _WIDTH": "only how long a line may be that is not broken",
-    "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": (
-        "only how far a continued line is indented"
-    ),
+    "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": INDENTED,
+    "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth - 2": INDENTED,
     "backends/cuda/emission/groups.py emit_consumer: writer.line('MOE_ROLL') → pass": CODE_SIZE,
     "backends/cuda/emission/epilogue.py emit_store_tile: writer.line('MOE_ROLL') → pass": CODE_SIZE,
     "backends/cuda/emission/epilogue.py emit_store_tile: writer.lines('const int row = Wa"
@@ -131,4 +131,15 @@ EQUIVALENT: dict[str, str] = {
     " 'moe::sync_warp();', 'if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);')": (
         "a comment stands one line higher"
     ),
+    f"{CHOOSE}Proposal(48, 128, 128, 1, (4, 3), 8, swap_ab=True)"
+    " → Proposal(48, 128, 129, 1, (4, 3), 8, swap_ab=True)": WHOLE_ELEMENTS,
+    "moedsl/lower/propose_specialised.py : (128, 112, 96) → (129, 112, 96)": SIXTEENS,
+    "backends/cuda/emission/producer.py emit_producer: len(kernel.pipelines) > 1"
+    " → len(kernel.pipelines) >= 1": "of one sum, its number would be kept where nothing reads it",
+    "backends/cuda/emission/roles.py _emit_tensor_copies: len(heights) > 1 → len(heights) >= 1": (
+        "the index of an only height is 0"
+    ),
+    "backends/cuda/emission/groups.py emit_consumer: writer.lines('moe::Ring<kRingSlots> tiles;',"
+    " 'moe::Ring<kStages> stages;') → writer.lines('moe::Ring<kStages> stages;',"
+    " 'moe::Ring<kRingSlots> tiles;')": INDEPENDENT,
 }
