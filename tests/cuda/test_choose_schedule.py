@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +106,18 @@ def test_stages_that_are_given_deeper_are_fewer(depth: int) -> None:
     usual = chosen({})
     assert usual.tile.depth == 128
     assert chosen({"tile.depth": depth}).stages == min(8, usual.stages * 128 // depth)
+
+
+@pytest.mark.parametrize("rows", [8, 300, 800, None])
+def test_large_tiles_that_are_given_leave_room_for_two_stages(rows: int | None) -> None:
+    kernel, target = KERNELS["forward"], TARGETS["sm_86"]
+    given_fields = {"tile.rows": 32, "tile.columns": 512, "consumers": 2}
+    request = ScheduleRequest("s", "test", given=given_fields)
+    schedule = choose_schedule(kernel, target, request, rows)
+    assert (schedule.tile.depth, schedule.stages) == (32, 2)
+    assert errors(kernel, "sm_86", request, rows) == []
+    more = build_tile(kernel, replace(schedule, stages=3), target)
+    assert resources(more, target).shared.bytes > target.shared_per_block
 
 
 def test_too_many_warps_for_any_columns_are_refused_for_that_alone() -> None:

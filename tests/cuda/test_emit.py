@@ -147,9 +147,20 @@ def test_specialised_forms_compile_without_spills(form: str) -> None:
 def test_roles_have_their_names_before_they_begin(form: str) -> None:
     kernel, schedule = SPECIALISED[form]
     text = own_text(lowered(kernel, schedule), vector(kernel))
-    for name in ("rows", "columns"):
-        named, begun = f'moe::role("producer of {name}");', f"produce_{name}(arguments);"
-        assert text.index(named) < text.index(begun)
+    begun = {
+        "scheduler": "schedule_tiles(arguments, plan);",
+        "producer of rows": "produce_rows(arguments);",
+        "producer of columns": "produce_columns(arguments);",
+    }
+    for name, begin in begun.items():
+        assert text.index(f'moe::role("{name}");') < text.index(begin)
+
+
+@pytest.mark.parametrize("form", SPECIALISED)
+def test_only_clusters_take_what_clusters_need(form: str) -> None:
+    kernel, schedule = SPECIALISED[form]
+    text = own_text(lowered(kernel, schedule), vector(kernel))
+    assert ("cluster" in text) is (schedule.cluster > 1)
 
 
 @pytest.mark.parametrize("form", SPECIALISED)
