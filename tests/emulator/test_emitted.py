@@ -66,6 +66,22 @@ def with_columns_through_a_map(kernel: MoeKernel) -> MoeKernel:
     return MoeKernel(replace(signature, tensors=(*more, *signature.tensors)), body)
 
 
+def with_double_in_bf16(kernel: MoeKernel) -> MoeKernel:
+    """``kernel``, and Z[m, n] = 2 * Y[m, n]."""
+    signature, (contract, store) = kernel.signature, kernel.body
+    assert isinstance(store, Store)
+    double = Value("double", store.operand.dims)
+    (output,) = signature.outputs
+    body = (
+        contract,
+        store,
+        Apply(double, Function.ADD, (store.operand, store.operand)),
+        Store(double, access("z", *output.dims)),
+    )
+    tensors = (*signature.tensors, replace(output, name="z", dtype=DType.BF16))
+    return MoeKernel(replace(signature, tensors=tensors), body)
+
+
 CASES: dict[str, tuple[MoeKernel, Schedule]] = {
     "bf16": (forward(4, 72, 136), BASE),
     "f16": (forward(4, 72, 136, compute=Compute.F16), replace(BASE, stages=2)),
@@ -160,6 +176,10 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
         gate_up(experts=4, n=72, k=72),
         replace(STORED, stages=2, tails=(48, 16)),
     ),
+    "two outputs stored by the engine": (
+        with_double_in_bf16(forward(4, 264, 136, output=DType.F32)),
+        replace(STORED, stages=2),
+    ),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
         replace(TURNS, tile=TileShape(64, 64, 128), consumer_registers=208),
@@ -177,6 +197,10 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "gathered from whole blocks": (
         forward(4, 72, 192, gather=True),
         replace(TURNS, tile=TileShape(64, 64, 128), tails=(40, 24), consumer_registers=208),
+    ),
+    "gathered from less than a block": (
+        forward(4, 72, 40, gather=True),
+        replace(TURNS, consumer_registers=208),
     ),
     # Of the 16 bytes that end a row, half are there.
     "gathered from a depth of 140": (
