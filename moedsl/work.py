@@ -7,7 +7,8 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
 * An m-grouped expert with r rows has ceil(r / tile.rows) row tiles. All hold tile.rows but the
   last, which holds what is left; if the schedule is balanced, they share the rows evenly, in units
   of the lowest height. A tile is as high as the smallest of ``schedule.heights`` that holds its
-  rows. A k-grouped expert has the same tiles as every other, with its own rows as depth.
+  rows, unless a cluster decides (below). A k-grouped expert has the same tiles as every other, with
+  its own rows as depth.
 * Experts are cut into windows of max(1, tile.rows // fuse_rows) consecutive numbers. In a window
   the experts with 1 to fuse_rows rows share their work items: the first of them leads, and its
   items hold one tile for each of them, in order of number. Every other item holds one tile.

@@ -132,7 +132,7 @@ class GridRule:
 
     ``rows`` and ``columns`` name the output's indices, ``tile_rows`` and ``tile_columns`` the
     tile. ``row_grouped`` as in the signature: rows then are the ragged index. ``cluster``
-    consecutive CTAs take neighbouring tiles of columns.
+    consecutive CTAs take neighbouring tiles.
     """
 
     persistent: bool

@@ -24,8 +24,8 @@ class Share:
     """One expert's part of the work.
 
     ``tiles`` counts its row tiles (k-grouped: all of its output tiles), ``heights`` how many there
-    are of each height, tallest first. ``padding`` are rows that are computed and thrown away
-    (k-grouped: rows that fill up the last stage).
+    are of each height, tallest first; of a pair of CTAs, the heights that both compute. ``padding``
+    are rows that are computed and thrown away (k-grouped: rows that fill up the last stage).
     """
 
     expert: int
@@ -39,8 +39,8 @@ class Share:
 class Tally:
     """All experts' shares, and totals.
 
-    ``items`` is how often a CTA takes work. ``waste`` is the part of all multiplications that
-    padding of rows, columns and depth makes, 0 to 1.
+    ``items`` is how often a CTA, or a cluster, takes work. ``waste`` is the part of all
+    multiplications that padding of rows, columns and depth makes, 0 to 1.
     """
 
     shares: tuple[Share, ...]
@@ -60,32 +60,37 @@ def tally(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> 
 
 def _tally_rows(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> Tally:
     tile, columns = kernel.schedule.tile, sizes[kernel.signature.columns]
-    # One column of tiles, in one split, shows every height; the others repeat it.
+    # In one split, the column tiles of one cluster show what the others repeat, but for the last.
     narrow = replace(kernel.schedule, split_k=1)
+    column_tiles, cluster = ceil_div(columns, tile.columns), kernel.schedule.cluster
+    whole, rest = divmod(column_tiles, cluster)
     heights: list[Counter[int]] = [Counter() for _ in rows]
-    items = 0
-    for item in plan_rows(narrow, rows, 1):
-        items += 1
-        for part in item.tiles:
-            heights[part.expert][part.height] += 1
+    items = computed = 0
+    for times, across in ((1 if rest else 0, rest), (whole, cluster)):
+        if not times:
+            continue
+        found: list[Counter[int]] = [Counter() for _ in rows]
+        for item in plan_rows(narrow, rows, across * tile.columns):
+            items += times
+            for part in item.tiles:
+                found[part.expert][part.height] += 1
+        computed += times * sum(h * n for counts in found for h, n in counts.items())
+        heights = [Counter({h: n // across for h, n in counts.items()}) for counts in found]
     shares = tuple(
         Share(
             expert=expert,
             rows=count,
-            tiles=found.total(),
-            heights=tuple(sorted(found.items(), reverse=True)),
-            padding=sum(height * number for height, number in found.items()) - count,
+            tiles=counts.total(),
+            heights=tuple(sorted(counts.items(), reverse=True)),
+            padding=sum(height * number for height, number in counts.items()) - count,
         )
-        for expert, (count, found) in enumerate(zip(rows, heights, strict=True))
+        for expert, (count, counts) in enumerate(zip(rows, heights, strict=True))
     )
-    column_tiles = ceil_div(columns, tile.columns)
-    total = sum(rows)
-    across = sum(share.padding for share in shares) + total, column_tiles * tile.columns
     return Tally(
         shares=shares,
         tiles=sum(share.tiles for share in shares) * column_tiles,
-        items=items * column_tiles * kernel.schedule.split_k,
-        waste=_waste(kernel, sizes, total * columns, across[0] * across[1]),
+        items=items * kernel.schedule.split_k,
+        waste=_waste(kernel, sizes, sum(rows) * columns, computed * tile.columns),
     )
 
 
@@ -93,7 +98,8 @@ def _tally_depth(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, in
     schedule, signature = kernel.schedule, kernel.signature
     height, width = sizes[signature.rows], sizes[signature.columns]
     narrow = replace(schedule, split_k=1)
-    tiles = [tile for item in plan_depth(narrow, 1, height, width) for tile in item.tiles]
+    items = list(plan_depth(narrow, 1, height, width))
+    tiles = [tile for item in items for tile in item.tiles]
     heights = tuple(sorted(Counter(tile.height for tile in tiles).items(), reverse=True))
     depth = schedule.tile.depth
     shares = tuple(
@@ -105,7 +111,7 @@ def _tally_depth(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, in
     return Tally(
         shares=shares,
         tiles=len(tiles) * len(rows),
-        items=len(tiles) * len(rows) * schedule.split_k,
+        items=len(items) * len(rows) * schedule.split_k,
         waste=1 - height * width * sum(rows) / computed if computed else 0.0,
     )
 

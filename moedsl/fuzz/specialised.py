@@ -63,8 +63,7 @@ def specialised_shapes(
     consumers = draw(st.sampled_from((2, 1, 3)))
     pingpong = consumers > 1 and draw(st.booleans())
     shared = not any(gathered(op.lhs) for op in contracts)
-    along_rows, along_columns = draw(st.sampled_from(_CLUSTERS if shared else _CLUSTERS[:3]))
-    cluster = along_rows * along_columns
+    cluster = draw(st.sampled_from(_CLUSTERS if shared else _CLUSTERS[:3]))
     flat = [op.lhs if swap else op.rhs for op in contracts]
     inner = all(depth_inner(access, op.over) for access, op in zip(flat, contracts, strict=True))
     sharing = 1 if pingpong else consumers
@@ -76,9 +75,9 @@ def specialised_shapes(
     lower = [height for height in shapes[columns] if height < rows]
     tails = draw(st.sets(st.sampled_from(lower), max_size=4)) if lower else set()
     whole = bool(tails) and rows % min(tails) == 0
-    if along_rows > 1 and not whole:
+    if cluster[0] > 1 and not whole:
         tails = set()
-    balanced = whole and (along_rows > 1 or draw(st.booleans()))
+    balanced = whole and (cluster[0] > 1 or draw(st.booleans()))
     # Most of shared memory is stages.
     line = (ceil_div(rows, TALL) * TALL + len(contracts) * columns) * element_bytes(compute)
     fitting = target.shared_per_block * 3 // 4 // line
@@ -100,8 +99,8 @@ def specialised_shapes(
         cooperation=Cooperation.PINGPONG if pingpong else Cooperation.COOPERATIVE,
         producer_registers=producer,
         consumer_registers=consumer,
-        cluster_rows=along_rows,
-        cluster_columns=along_columns,
+        cluster_rows=cluster[0],
+        cluster_columns=cluster[1],
         row_eviction=draw(st.sampled_from(Eviction)) if shared else Eviction.NORMAL,
         column_eviction=draw(st.sampled_from(Eviction)),
         epilogue_store=store,
@@ -110,16 +109,17 @@ def specialised_shapes(
 
 @cache
 def _shapes(
-    sharing: int, swap: bool, inner: bool, cluster: int, largest: int, most: int
+    sharing: int, swap: bool, inner: bool, cluster: tuple[int, int], largest: int, most: int
 ) -> dict[int, list[int]]:
     """Tile columns, with the heights that ``sharing`` consumers take, of up to ``most`` sums."""
-    unit = cluster * FLAT_STEP
+    unit = cluster[0] * cluster[1] * FLAT_STEP
+    step = TALL if swap else FLAT_STEP * cluster[0]
     shapes = {
         columns: [
             height
             for height in range(unit, largest + 1, unit)
             if height * columns <= most and share_groups(height, columns, sharing, swap, inner)
         ]
-        for columns in range(TALL if swap else FLAT_STEP, largest + 1, TALL if swap else FLAT_STEP)
+        for columns in range(step, largest + 1, step)
     }
     return {columns: heights for columns, heights in shapes.items() if heights}

@@ -170,7 +170,8 @@ def _clusters(
         yield given.get("cluster_rows", 1), given.get("cluster_columns", 1)
         return
     if _several_columns(kernel, tile.columns):
-        if shape.paired or not (shared or shape is DECODE):
+        uneven = given.get("tails") and not given.get("balanced")
+        if (shape.paired or not (shared or shape is DECODE)) and not uneven:
             yield 2, 1
         if shared:
             yield 1, 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from moedsl.source.syntax import Token
 
 _INDENT = "    "
+_WIDTH = 90
+"""Most characters of directives that share a line, the blanks around ``=`` counted."""
 _KEYWORD_WIDTH = len("output")
 _ALIGNED = {"PARAM": "param", "INDEX": "index", "INPUT": "tensor", "OUTPUT": "tensor"}
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "EQUAL", "PLUS_EQUAL", "COMMA", "LPAR", "LSQB"}
@@ -30,7 +32,8 @@ def format_source(source: Source) -> str:
     if errors:
         raise DiagnosticError(errors)
     text: list[str] = []
-    for _, lines in groupby(_lines(source, file.tokens), key=lambda line: line.block):
+    lines_that_fit = [part for line in _lines(source, file.tokens) for part in _fitting(line)]
+    for _, lines in groupby(lines_that_fit, key=lambda line: line.block):
         text += _layout(list(lines))
     return "".join(f"{line}\n" for line in text)
 
@@ -56,7 +59,7 @@ class _Line:
 def _lines(source: Source, tokens: Sequence[Token]) -> list[_Line]:
     """The tokens in lines: as they were, but one statement and one brace a line.
 
-    Directives may share a line.
+    Directives may share a line that is short.
     """
     lines: list[_Line] = []
     depth = brackets = block = 0
@@ -92,6 +95,23 @@ def _lines(source: Source, tokens: Sequence[Token]) -> list[_Line]:
             block += 1
         previous = token
     return lines
+
+
+def _fitting(line: _Line) -> list[_Line]:
+    """``line``, or each of its directives by itself if they are too long for one."""
+    if sum(len(token.text) + 1 for token in line.tokens) <= _WIDTH:
+        return [line]
+    starts = [0, *sorted(line.further)]
+    return [
+        replace(
+            line,
+            blank=line.blank and not start,
+            tokens=line.tokens[start:end],
+            further=set(),
+            comment=line.comment if end is None else "",
+        )
+        for start, end in zip(starts, [*starts[1:], None], strict=True)
+    ]
 
 
 def _blank(gap: str, lines: Sequence[_Line], token: Token) -> bool:

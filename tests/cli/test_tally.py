@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from moedsl.cli.tally import flops, least_bytes, tally
 from moedsl.ir.schedule import Schedule, TileShape
+from moedsl.ir.tile import Multiply
 from moedsl.lower.build_tile import build_tile
 from moedsl.target import TARGETS
-from moedsl.work import plan
+from moedsl.work import ceil_div, plan
 from tests.kernels import combine, grouped_gemm, weight_gradient
 from tests.strategies import tile_kernels
 
@@ -53,8 +55,19 @@ def test_a_weight_gradient_pads_its_depth() -> None:
     assert found.waste == pytest.approx(63 / 128)
 
 
-@given(tile_kernels(), st.data())
-def test_it_counts_the_plan(tile: TileKernel, data: st.DataObject) -> None:
+def in_clusters(tile: TileKernel, rows: int, columns: int) -> TileKernel:
+    """The plan of ``tile`` for clusters, whether or not its path has them."""
+    schedule = replace(tile.schedule, cluster_rows=rows, cluster_columns=columns)
+    if rows > 1 and not schedule.balanced:
+        schedule = replace(schedule, tails=())
+    return replace(tile, schedule=schedule)
+
+
+@given(tile_kernels(), st.sampled_from(((1, 1), (1, 2), (1, 3), (2, 1))), st.data())
+def test_it_counts_the_plan(
+    kernel: TileKernel, cluster: tuple[int, int], data: st.DataObject
+) -> None:
+    tile = in_clusters(kernel, *cluster)
     signature = tile.signature
     experts = signature.expert_count
     rows = data.draw(st.lists(st.integers(0, 300), min_size=experts, max_size=experts))
@@ -64,8 +77,14 @@ def test_it_counts_the_plan(tile: TileKernel, data: st.DataObject) -> None:
     assert found.items == len(items)
     first = [part for item in items for part in item.tiles if part.split == 0]
     assert found.tiles == len(first)
+    computed = sum(part.height * tile.schedule.tile.columns for part in first)
     if signature.row_grouped:
         first = [part for part in first if part.column == 0]
+        stage = tile.schedule.tile.depth
+        depths = [sizes[op.over] for op in tile.body if isinstance(op, Multiply)]
+        computed *= sum(ceil_div(depth, stage) * stage for depth in depths)
+        useful = sum(rows) * sizes[signature.columns] * sum(depths)
+        assert found.waste == pytest.approx(1 - useful / computed if computed else 0)
     counted = Counter((part.expert, part.height) for part in first)
     for share in found.shares:
         assert dict(share.heights) == {h: n for (e, h), n in counted.items() if e == share.expert}

@@ -104,7 +104,7 @@ def test_independent_rules_are_all_reported_and_a_directive_once() -> None:
     changes: dict[str, Any] = {"stages": 1, "cluster_rows": 4, "tails": (65, 9)}
     found = check(Bad("", "", "", changes, sm="sm_90"))
     codes = [diagnostic.code for diagnostic in found]
-    assert codes == ["MOE0403", "MOE0408", "MOE0421"]
+    assert codes == ["MOE0403", "MOE0408", "MOE0423"]
 
 
 def test_both_promises_are_judged() -> None:

@@ -146,3 +146,12 @@ def test_registers_are_kept_for_arrays_that_may_have_padded_strides() -> None:
     assert not chosen({}, odd).specialised
     assert chosen(ROLES, odd).specialised
     assert codes(ROLES, odd) == []
+
+
+def test_a_pair_that_nobody_asked_for_is_not_held_against_tails() -> None:
+    rows = 256 * PLAIN.signature.expert_count
+    given = ROLES | {"tails": (32,), "stages": 8}
+    assert codes(given, PLAIN, rows) == codes(given, PLAIN) == ["MOE0414"]
+    assert chosen(ROLES | {"tails": (32,), "stages": 2}, PLAIN, rows).cluster_rows == 1
+    even = ROLES | {"tails": (32,), "balanced": True, "stages": 2}
+    assert chosen(even, PLAIN, rows).cluster_rows == 2

@@ -218,9 +218,9 @@ def chosen(given: dict[str, Any], kernel: MoeKernel = PLAIN, rows: int | None = 
     return choose_schedule(kernel, HOPPER, ScheduleRequest("s", "gemm", given=given), rows)
 
 
-def codes(given: dict[str, Any], kernel: MoeKernel = PLAIN) -> list[str]:
+def codes(given: dict[str, Any], kernel: MoeKernel = PLAIN, rows: int | None = None) -> list[str]:
     request = ScheduleRequest("s", "gemm", given=given)
-    schedule = choose_schedule(kernel, HOPPER, request)
+    schedule = choose_schedule(kernel, HOPPER, request, rows)
     return [found.code for found in check_schedule(kernel, schedule, request, HOPPER)]
 
 

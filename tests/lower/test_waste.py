@@ -40,19 +40,28 @@ def warnings_of(directives: str, rows: int | None, sm: str = "sm_90a") -> list[D
 
 
 @pytest.mark.parametrize(
-    ("rows", "share", "advice"),
-    [(8 * 64, "50%", "tails m=64"), (8 * 16, "88%", "tails m=16"), (8 * 136, "44%", "tails m=16")],
+    ("rows", "share", "tail"),
+    [(8 * 64, "50%", "m=64"), (8 * 16, "88%", "m=16"), (8 * 136, "44%", "m=16")],
 )
-def test_padding_is_told_with_the_tail_that_mends_it(rows: int, share: str, advice: str) -> None:
+def test_padding_is_told_with_the_tail_that_mends_it(rows: int, share: str, tail: str) -> None:
     (found,) = warnings_of("tile m=128 n=128; tails off", rows)
     assert (found.code, found.severity) == ("MOE0440", Severity.WARNING)
     assert share in found.message
-    assert advice in found.help
     assert found.source is not None
     assert found.span is not None
     assert found.source[found.span] == "tails off"
-    tail = advice.removeprefix("tails m=")
-    assert warnings_of(f"tile m=128 n=128; tails m={tail}", rows) == []
+    advice = found.help.removeprefix("allow `").removesuffix("`")
+    assert advice == f"tails {tail}"
+    assert warnings_of(f"tile m=128 n=128; {advice}", rows) == []
+
+
+def test_a_pair_is_told_to_share_evenly() -> None:
+    (found,) = warnings_of(f"tile m=128 n=128; tails off; {PAIR}", 8 * 64, "sm_90a")
+    assert found.help == "allow lower tiles with `tails balanced`, whose shares a pair can take"
+    assert warnings_of(f"tile m=128 n=128; tails balanced m=64; {PAIR}", 8 * 64, "sm_90a") == []
+
+
+PAIR = "swap_ab; cluster m=2; registers producer=40 consumer=232"
 
 
 def test_even_shares_are_judged_as_they_are() -> None:

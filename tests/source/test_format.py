@@ -82,6 +82,15 @@ def test_errors_are_reported() -> None:
         format_source(Source("", "kernel {"))
 
 
+def test_directives_share_a_line_that_is_short() -> None:
+    long = "; ".join(f"tails balanced m={n}00,90,80,70,60,50,40" for n in range(2))
+    text = f"schedule p for a {{\n    swap_ab; stages 5  # two\n    {long}; stages 3  # last\n}}\n"
+    lines = format_source(Source("", text)).splitlines()
+    assert lines[1].split("#")[0].rstrip() == "    swap_ab; stages 5"
+    assert [line.split()[0] for line in lines[2:-1]] == ["tails", "tails", "stages"]
+    assert [line.endswith("# last") for line in lines[2:-1]] == [False, False, True]
+
+
 def words(text: str) -> list[tuple[str, str]]:
     return [(token.kind, token.text) for token in parse(Source("", text))[0].tokens]
 

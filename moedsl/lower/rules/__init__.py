@@ -38,9 +38,10 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0416", plan.balanced_tiles_are_whole_units),
     ("MOE0419", hardware.eviction_needs_copy_engine),
     ("MOE0420", hardware.cluster_is_small),
-    ("MOE0421", hardware.cluster_along_rows_is_a_pair),
+    # Where there are no clusters, their shape does not matter.
     ("MOE0422", hardware.cluster_needs_hardware),
     ("MOE0423", hardware.cluster_needs_specialised_path),
+    ("MOE0421", hardware.cluster_along_rows_is_a_pair),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
     ("MOE0430", promises.determinism_is_proved),

@@ -172,25 +172,29 @@ def boxes_fit_engine(case: Case) -> Iterator[Finding]:
     schedule = case.schedule
     if not schedule.specialised:
         return
-    cluster = schedule.cluster
     heights = [("tile.rows", schedule.tile.rows), *(("tails", tail) for tail in schedule.tails)]
     for field, height in heights:
-        if height % (cluster * FLAT_STEP) or height // cluster > MOST_BOX:
-            each = f"each of the {cluster} CTAs of a cluster" if cluster > 1 else "the engine"
-            yield Finding(
-                (field, *case.cluster_fields),
-                f"the copy engine cannot bring in {case.words(field)} {height}",
-                f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
-                (f"{each} brings in a multiple of {FLAT_STEP} rows, at most {MOST_BOX}",),
-            )
+        if not _fits_boxes(height, schedule.cluster):
+            yield _cannot_bring(case, (field, *case.cluster_fields), height, schedule.cluster)
             break
-    columns, cluster = schedule.tile.columns, schedule.cluster_rows
-    if columns % (cluster * FLAT_STEP) or columns // cluster > MOST_BOX:
-        yield Finding(
-            ("tile.columns",),
-            f"the copy engine cannot bring in {case.words('tile.columns')} {columns}",
-            f"must be a multiple of {cluster * FLAT_STEP}, at most {cluster * MOST_BOX}",
-        )
+    columns = schedule.tile.columns
+    if not _fits_boxes(columns, schedule.cluster_rows):
+        fields = case.cluster_fields if schedule.cluster_rows > 1 else ()
+        yield _cannot_bring(case, ("tile.columns", *fields), columns, schedule.cluster_rows)
+
+
+def _fits_boxes(extent: int, ctas: int) -> bool:
+    return extent % (ctas * FLAT_STEP) == 0 and extent // ctas <= MOST_BOX
+
+
+def _cannot_bring(case: Case, fields: tuple[str, ...], extent: int, ctas: int) -> Finding:
+    who = f"each of the {ctas} CTAs of a cluster" if ctas > 1 else "the engine"
+    return Finding(
+        fields,
+        f"the copy engine cannot bring in {case.words(fields[0])} {extent}",
+        f"must be a multiple of {ctas * FLAT_STEP}, at most {ctas * MOST_BOX}",
+        (f"{who} brings in a multiple of {FLAT_STEP}, at most {MOST_BOX}",),
+    )
 
 
 def warps_share_tile(case: Case) -> Iterator[Finding]:

@@ -64,12 +64,11 @@ def cluster_needs_hardware(case: Case) -> Iterator[Finding]:
 
 
 def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
-    """The portable path has no multicast to use a cluster for; nor have rows through a map."""
+    """The portable path has no multicast to use a cluster for, nor have rows through a map."""
+    schedule = case.schedule
     if not _clustered(case):
         return
-    if not case.schedule.specialised:
-        yield _needs_specialised_path(case, case.cluster_fields, "cluster")
-    elif case.schedule.cluster_columns > 1 and any(
+    if schedule.cluster_columns > 1 and any(
         gathered(op.lhs) for op in case.kernel.body if isinstance(op, Contract)
     ):
         yield Finding(
@@ -78,6 +77,8 @@ def cluster_needs_specialised_path(case: Case) -> Iterator[Finding]:
             "the copy engine, which shares, follows no maps",
             help=f"cluster {case.name('rows')}=2: two row tiles share {case.name('columns')}",
         )
+    elif not schedule.specialised:
+        yield _needs_specialised_path(case, case.cluster_fields, "cluster")
 
 
 def eviction_needs_copy_engine(case: Case) -> Iterator[Finding]:

@@ -73,9 +73,17 @@ def padding_is_small(case: Case) -> Iterator[Finding]:
                 f"and those take tiles of {taken} rows together"
             ),
         ),
-        # Which other heights a balanced schedule lists decides its shares: they stay.
-        f"let `tails balanced` list {tail} too" if schedule.balanced else f"allow `tails {tail}`",
+        _allow(case, tail),
     )
+
+
+def _allow(case: Case, tail: str) -> str:
+    if case.schedule.balanced:
+        # Which other heights it lists decides its shares: they stay.
+        return f"let `tails balanced` list {tail} too"
+    if case.request is not None and case.request.given.get("cluster_rows", 1) != 1:
+        return "allow lower tiles with `tails balanced`, whose shares a pair can take"
+    return f"allow `tails {tail}`"
 
 
 def _lowest_height(case: Case, rows: int) -> int:

@@ -169,7 +169,7 @@ CTAs of a cluster share rows or columns of a tile: each brings in as many, in gr
     cluster n=2                   # 24 rows are 3 groups of 8, for 2 CTAs
     registers producer=40 consumer=232
 
-Use heights that are a multiple of 8 for each CTA, and no tile with more than 256 columns.
+Use heights and columns of which each CTA that shares them has a multiple of 8, and at most 256.
 
 MOE0419 cache needs the copy engine
 `cache` hints at how long the L2 cache should keep an operand. Only copies of the copy engine (TMA)
@@ -189,7 +189,7 @@ Use a product of 8 or less.
 
 MOE0421 cluster along the rows is no pair
 Two CTAs may take two row tiles of one expert and share its columns; where an expert has no second
-row tile left, they take two column tiles and share the rows. Larger clusters lie along the columns
+row tile left, they take two column tiles of one row tile. Larger clusters lie along the columns
 only. The two tiles are copied and computed in step, equally high: rows must be shared evenly.
 
     registers producer=40 consumer=232
