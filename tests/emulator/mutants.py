@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from moedsl.backends.emulator.unit import PRIMITIVES
@@ -142,13 +142,17 @@ def _moved(number: int, function: str, line: str, following: str = "") -> Iterat
 
 
 def choose(unit: Unit, count: int, seed: int) -> list[Mutant]:
-    """``count`` mutants of a unit, of all operators alike, at random places."""
-    mutants = list(mutants_of(unit))
-    chance = random.Random(seed)
-    chance.shuffle(mutants)
+    """``count`` mutants of a unit, of all operators alike.
+
+    Their names decide: a change of the emitted text leaves the other mutants of a draw in it.
+    """
+
+    def place(mutant: Mutant) -> bytes:
+        return blake2b(f"{seed} {mutant.name}".encode()).digest()
+
     turns: Counter[str] = Counter()
     ranked = []
-    for mutant in mutants:
+    for mutant in sorted(mutants_of(unit), key=place):
         turns[mutant.operator] += 1
         ranked.append((turns[mutant.operator], mutant))
     ranked.sort(key=lambda entry: entry[0])
