@@ -109,14 +109,15 @@ class Generated:
         return self._executable().variant(access_modes(self.kernel.signature, arrays)).unit
 
     def outcome(self, unit: Unit) -> str:
-        """Rows of several kinds, each under every policy."""
+        """Rows of several kinds, each under every policy; two CTAs or clusters share the tiles."""
         executable = self._executable()
         executable.damaged = unit
+        places = 2 * self.schedule.cluster
         for rows in self.rows:
             given = self._arguments(rows)
             poison_maps(given)
             for policy in STANDARD_POLICIES:
-                executable.options = Options(policy, timeout=TIMEOUT, multiprocessors=2)
+                executable.options = Options(policy, timeout=TIMEOUT, multiprocessors=places)
                 given.reset()
                 try:
                     executable.launch(given.call())
@@ -199,7 +200,7 @@ SUBJECTS: dict[str, Subject] = {
     "gathered": Generated(
         forward(4, 136, 264, gather=True),
         replace(TURNS, stages=4, balanced=True, consumer_registers=208),
-        ((70, 0, 1, 133), (5, 3, 16, 0)),
+        ((70, 0, 1, 133), (5, 125, 16, 0)),
         "sm_90a",
     ),
     "pairs": Generated(
