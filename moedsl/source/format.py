@@ -106,6 +106,7 @@ def _fitting(line: _Line) -> list[_Line]:
         replace(
             line,
             blank=line.blank and not start,
+            continued=line.continued and not start,
             tokens=line.tokens[start:end],
             further=set(),
             comment=line.comment if end is None else "",

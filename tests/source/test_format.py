@@ -91,6 +91,15 @@ def test_directives_share_a_line_that_is_short() -> None:
     assert [line.endswith("# last") for line in lines[2:-1]] == [False, False, True]
 
 
+def test_directives_behind_a_continued_one_start_lines_of_their_own() -> None:
+    more = "warps consumers=2 pingpong; registers producer=40 consumer=232; cluster m=2 n=1"
+    text = f"schedule p for a {{\n tails m=64,\n 32; {more}; split_k 4\n}}"
+    once = format_source(Source("", text))
+    depths = [len(line) - len(line.lstrip()) for line in once.splitlines()]
+    assert depths == [0, 4, 8, 4, 4, 4, 4, 0]
+    assert format_source(Source("", once)) == once
+
+
 def words(text: str) -> list[tuple[str, str]]:
     return [(token.kind, token.text) for token in parse(Source("", text))[0].tokens]
 
