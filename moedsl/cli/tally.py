@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from moedsl.ir.moe import MoeKernel
+    from moedsl.ir.schedule import Schedule
     from moedsl.ir.tile import TileKernel
 
 
@@ -59,39 +60,58 @@ def tally(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> 
 
 
 def _tally_rows(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> Tally:
-    tile, columns = kernel.schedule.tile, sizes[kernel.signature.columns]
-    # In one split, the column tiles of one cluster show what the others repeat, but for the last.
-    narrow = replace(kernel.schedule, split_k=1)
-    column_tiles, cluster = ceil_div(columns, tile.columns), kernel.schedule.cluster
-    whole, rest = divmod(column_tiles, cluster)
-    heights: list[Counter[int]] = [Counter() for _ in rows]
-    items = computed = 0
-    for times, across in ((1 if rest else 0, rest), (whole, cluster)):
-        if not times:
-            continue
-        found: list[Counter[int]] = [Counter() for _ in rows]
-        for item in plan_rows(narrow, rows, across * tile.columns):
-            items += times
-            for part in item.tiles:
-                found[part.expert][part.height] += 1
-        computed += times * sum(h * n for counts in found for h, n in counts.items())
-        heights = [Counter({h: n // across for h, n in counts.items()}) for counts in found]
+    schedule, columns = kernel.schedule, sizes[kernel.signature.columns]
+    column_tiles = ceil_div(columns, schedule.tile.columns)
+    whole, rest = divmod(column_tiles, schedule.cluster)
+    # One cluster's column tiles show what the others repeat, but for the last if it has fewer.
+    repeated = _across(schedule, rows, schedule.cluster if whole else max(1, rest))
+    last = _across(schedule, rows, rest) if whole and rest else None
+    times = whole or min(1, rest)
     shares = tuple(
         Share(
             expert=expert,
             rows=count,
-            tiles=counts.total(),
-            heights=tuple(sorted(counts.items(), reverse=True)),
-            padding=sum(height * number for height, number in counts.items()) - count,
+            tiles=heights.total(),
+            heights=tuple(sorted(heights.items(), reverse=True)),
+            padding=_computed(heights) - count,
         )
-        for expert, (count, counts) in enumerate(zip(rows, heights, strict=True))
+        for expert, (count, heights) in enumerate(zip(rows, repeated.heights, strict=True))
     )
+    computed = times * repeated.computed + (last.computed if last else 0)
+    items = times * repeated.items + (last.items if last else 0)
     return Tally(
         shares=shares,
         tiles=sum(share.tiles for share in shares) * column_tiles,
-        items=items * kernel.schedule.split_k,
-        waste=_waste(kernel, sizes, sum(rows) * columns, computed * tile.columns),
+        items=items * schedule.split_k,
+        waste=_waste(kernel, sizes, sum(rows) * columns, computed * schedule.tile.columns),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Across:
+    """Neighbouring column tiles, unsplit: their work items, the rows that are computed in all, and
+    the heights of each expert's tiles in one of them.
+    """
+
+    items: int
+    computed: int
+    heights: list[Counter[int]]
+
+
+def _across(schedule: Schedule, rows: Sequence[int], column_tiles: int) -> _Across:
+    narrow, items = replace(schedule, split_k=1), 0
+    found: list[Counter[int]] = [Counter() for _ in rows]
+    for item in plan_rows(narrow, rows, column_tiles * schedule.tile.columns):
+        items += 1
+        for tile in item.tiles:
+            found[tile.expert][tile.height] += 1
+    heights = [Counter({h: n // column_tiles for h, n in every.items()}) for every in found]
+    return _Across(items, sum(map(_computed, found)), heights)
+
+
+def _computed(heights: Counter[int]) -> int:
+    """Rows that tiles of these heights compute."""
+    return sum(height * number for height, number in heights.items())
 
 
 def _tally_depth(kernel: TileKernel, rows: Sequence[int], sizes: Mapping[str, int]) -> Tally:
