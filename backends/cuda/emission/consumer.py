@@ -116,9 +116,8 @@ def _emit_tensor_loop(writer: Writer, pipeline: Pipeline) -> None:
                         "moe::sync_cta();",
                         *_loads(pipeline, "[(step + 1) % 2]", "0"),
                     )
-            writer.lines(
-                *("    " + t for t in _loads(pipeline, "[(step + 1) % 2]", "step + 1")), "}"
-            )
+            with writer.otherwise():
+                writer.lines(*_loads(pipeline, "[(step + 1) % 2]", "step + 1"))
             writer.line("if (step == 0) producer.issue();")
             writer.lines(*_products(pipeline, "[step % 2]"))
 

@@ -87,7 +87,9 @@ def row_heights(kernel: GpuKernel, buffer: Buffer) -> tuple[int, ...]:
 
 
 def boxes_of_block(schedule: Schedule, buffer: Buffer) -> int:
-    """Boxes of a block whose depth is innermost: one for each CTA that may share it."""
+    """CTAs that may share a block, each of which then brings in a part: if its depth is innermost,
+    one box of as many.
+    """
     return schedule.cluster if buffer.side is Side.ROWS else schedule.cluster_rows
 
 

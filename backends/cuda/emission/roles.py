@@ -174,9 +174,7 @@ def _emit_tensor_copies(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         heights = row_heights(kernel, buffer)
         place = " + height_index(tile.height)" if len(heights) > 1 else ""
         writer.line(f"const moe::TensorMap& {name} = *(arguments.{name}{place});")
-    if kernel.schedule.cluster_rows > 1 or (
-        kernel.schedule.cluster_columns > 1 and buffers[0].side is Side.ROWS
-    ):
+    if boxes_of_block(kernel.schedule, buffers[0]) > 1:
         writer.line("const int rank = moe::cluster_rank();")
     start = "tile.start + range.first" if fill.over == kernel.signature.ragged else "range.first"
     writer.lines(
@@ -218,12 +216,12 @@ def row_block_bytes(buffer: Buffer) -> str:
 
 def _emit_boxes(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer) -> None:
     """One block of one operand: what this CTA needs, or its share of what the cluster needs."""
-    rows = buffer.side is Side.ROWS
     if kernel.schedule.cluster_rows == 1:
-        shared = rows and kernel.schedule.cluster_columns > 1
+        shared = boxes_of_block(kernel.schedule, buffer) > 1
         _emit_block(writer, kernel, fill, copy, buffer, shared=shared)
         return
-    with writer.block(f"if (tile.below {'==' if rows else '>'} 0)", "} else {"):
+    shares = "tile.below == 0" if buffer.side is Side.ROWS else "tile.below > 0"
+    with writer.block(f"if ({shares})", "} else {"):
         _emit_block(writer, kernel, fill, copy, buffer, shared=True)
     with writer.otherwise():
         _emit_block(writer, kernel, fill, copy, buffer, shared=False)
@@ -319,13 +317,13 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                     first = GROUP_WARPS if gathers(role) else first
                     _emit_role(writer, role, first, clustered)
                     first += role.warps
-        writer.lines(
-            f"    moe::raise_registers<{schedule.consumer_registers}>();",
-            f"    const int group = moe::uniform(moe::group_index() - {groups});",
-            '    moe::role("consumer", group);',
-            "    consume(arguments, group);",
-            "}",
-        )
+        with writer.otherwise():
+            writer.lines(
+                f"moe::raise_registers<{schedule.consumer_registers}>();",
+                f"const int group = moe::uniform(moe::group_index() - {groups});",
+                'moe::role("consumer", group);',
+                "consume(arguments, group);",
+            )
         if clustered:
             writer.lines(
                 "// Others may still arrive at this CTA's barriers, or write to its stages.",
