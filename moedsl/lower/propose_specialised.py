@@ -5,10 +5,10 @@ rows exist, and an expert's rows are shared evenly among them. Consumers take tu
 while the other stores. Where rows come through a map they compute wider tiles together. What a
 request gives of this is kept, and the rest follows.
 
-The halves of an H100's L2 cache have a narrow path between them, which weights take once for every
-CTA in the other half. Experts of one or two row tiles keep it busy: there clusters lie along the
-rows, so that weights arrive once, and experts of several row tiles, which are bound by arithmetic,
-are mixed with the others, which are bound by memory, a few tiles at a time that share operands.
+Where experts have a few row tiles, the busiest unit of an H100 is the path between the halves of
+its L2 cache, and DRAM is next. There clusters lie along the rows, so that two row tiles read their
+weights once, and experts of several row tiles, which are bound by arithmetic, are mixed with the
+others, which are bound by memory, a few tiles at a time that share operands.
 """
 
 from __future__ import annotations
