@@ -86,7 +86,7 @@ def _attempt(make: Callable[..., str], *arguments: object) -> str:
     """What ``make`` gives; why there is nothing if it fails, perhaps by the defect at hand."""
     try:
         return make(*arguments)
-    except Exception:
+    except Exception:  # the defect that is reported may be in what is asked here
         return traceback.format_exc()
 
 

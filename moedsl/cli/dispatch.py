@@ -155,7 +155,7 @@ def _guard(
         help = "fewer rows or smaller sizes (--rows, --set) need less"
         console.unavailable(UnavailableError(f"there is not enough memory: {error}", help))
         return ExitCode.ENVIRONMENT
-    except Exception as error:
+    except Exception as error:  # users get a report of a defect, never a traceback
         if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) in _FULL:
             raise
         from moedsl.cli.crash import write_archive

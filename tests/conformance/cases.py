@@ -140,7 +140,7 @@ def outcome(case: Case, runner: Runner) -> Outcome:
         executable.prepare(call)
         executable.launch(call)
         runner.place.fetch(arguments)
-    except Exception as error:
+    except Exception as error:  # whatever a backend raises is its outcome
         return Outcome(fault=f"{type(error).__name__}: {error}")
     return Outcome(
         {

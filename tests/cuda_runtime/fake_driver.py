@@ -137,7 +137,7 @@ class FakeDriver:
         return (0,)
 
     @staticmethod
-    def CUlaunchAttribute() -> Any:  # noqa: N802
+    def CUlaunchAttribute() -> Any:  # noqa: N802  (the driver's own name)
         return SimpleNamespace(value=SimpleNamespace(clusterDim=SimpleNamespace()))
 
     def launch_kernel_ex(self, config: Any, kernel: int, parameters: int, extra: int) -> Any:
