@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device. ``context`` is its primary context, the one that every library shares."""
+    """One device. ``context`` is its primary context, the one that every library shares;
+    ``memory_bandwidth`` is what its memory could move, in bytes a second, 0 if it does not tell.
+    """
 
     ordinal: int
     name: str
     capability: tuple[int, int]
     multiprocessors: int
+    memory_bandwidth: float
     context: Any
 
     @property
@@ -93,6 +96,11 @@ def gpu(ordinal: int) -> Gpu:
             query(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
         ),
         multiprocessors=query(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
+        # Two transfers a clock, given in kHz, on a bus given in bits.
+        memory_bandwidth=query(attribute.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)
+        * 2e3
+        * query(attribute.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)
+        / 8,
         context=check(cuda.cuDevicePrimaryCtxRetain(device)),
     )
 

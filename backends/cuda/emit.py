@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
-from moedsl.backends.cuda.emission import groups, roles, tensor_store
+from moedsl.backends.cuda.emission import fills, groups, roles, tensor_store
 from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
@@ -113,7 +113,7 @@ def emit_kernel(writer: Writer, kernel: GpuKernel) -> None:
 def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
     groups.emit_groups(writer, kernel)
     roles.emit_scheduler(writer, kernel)
-    roles.emit_producers(writer, kernel)
+    fills.emit_producers(writer, kernel)
     if kernel.epilogue.store is EpilogueStore.TMA:
         tensor_store.emit_store_tile(writer, kernel)
     else:
@@ -129,7 +129,7 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
 def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
-        gather = ["gather"] if roles.gathers(kernel.role(RoleName.ROWS)) else []
+        gather = ["gather"] if fills.gathers(kernel.role(RoleName.ROWS)) else []
         return [
             *_SPECIALISED_PARTS,
             *gather,

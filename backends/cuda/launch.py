@@ -6,7 +6,7 @@ A launch then only writes addresses into the argument struct and calls the drive
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
@@ -23,7 +23,7 @@ from moedsl.backends.cuda.abi import (
 )
 from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
 from moedsl.backends.cuda.streams import LEGACY_STREAM, PER_THREAD_STREAM
-from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
+from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of, promotion_for
 from moedsl.backends.cuda.workspace import Scratch, Workspaces
 from moedsl.source.diagnostic import UnavailableError
 from moedsl.work import ceil_div
@@ -148,7 +148,8 @@ class MappedTensor:
         self.number = number
         self.address: int | None = None
         self._places = [slice(offset, offset + MAP_BYTES) for offset, _ in maps]
-        self._descriptions = [description for _, description in maps]
+        promotion = promotion_for(device.memory_bandwidth)
+        self._descriptions = [replace(description, promotion=promotion) for _, description in maps]
         self._device = device
         self._encoded: dict[int, list[bytes]] = {}
 

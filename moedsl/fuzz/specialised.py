@@ -89,6 +89,8 @@ def specialised_shapes(
     store = EpilogueStore.STAGED
     if swap and not store_obstacle(kernel) and draw(st.booleans()):
         store = EpilogueStore.TMA
+    evictions = [eviction for eviction in Eviction if eviction is not Eviction.ONCE]
+    once = [Eviction.ONCE] if kernel.signature.row_grouped else []
     return Schedule(
         tile=TileShape(rows, columns, depth),
         tails=tuple(sorted(tails, reverse=True)),
@@ -101,8 +103,8 @@ def specialised_shapes(
         consumer_registers=consumer,
         cluster_rows=cluster[0],
         cluster_columns=cluster[1],
-        row_eviction=draw(st.sampled_from(Eviction)) if shared else Eviction.NORMAL,
-        column_eviction=draw(st.sampled_from(Eviction)),
+        row_eviction=draw(st.sampled_from(evictions)) if shared else Eviction.NORMAL,
+        column_eviction=draw(st.sampled_from([*evictions, *once])),
         epilogue_store=store,
     )
 

@@ -60,11 +60,15 @@ class EpilogueStore(StrEnum):
 
 
 class Eviction(StrEnum):
-    """What the second cache level gives up FIRST or LAST to make room; NORMAL: in its own order."""
+    """What the second cache level gives up FIRST or LAST to make room; NORMAL: in its own order.
+
+    ONCE: first what no other tile reads, if some tiles read what others do; else NORMAL.
+    """
 
     NORMAL = "normal"
     FIRST = "first"
     LAST = "last"
+    ONCE = "once"
 
 
 class Requirement(StrEnum):

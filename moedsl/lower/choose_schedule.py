@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 DECODE_ROWS = 8
 """Up to so many rows an expert on average, weights are streamed past a few rows."""
 FEW_ROWS = 64
-"""Up to so many, a call is still bound by reading the weights; of the portable path."""
-ONE_TILE_ROWS = 192
-"""Up to so many, most experts have one of the highest row tiles; of specialised warps."""
+"""Up to so many, a call is still bound by reading the weights."""
 SEVERAL_ROWS = 512
 """Up to so many, most experts have one to three of the highest row tiles."""
 _TAILS = (96, 64, 32)
@@ -167,7 +165,7 @@ def _shape_for(kernel: MoeKernel, rows: int | None) -> Shape:
     average = rows_per_expert(kernel, rows)
     if average is None or average > SEVERAL_ROWS:
         return MANY
-    if average > ONE_TILE_ROWS:
+    if average > FEW_ROWS:
         return SEVERAL
     return FEW if average > DECODE_ROWS else DECODE
 

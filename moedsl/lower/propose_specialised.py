@@ -8,7 +8,8 @@ request gives of this is kept, and the rest follows.
 Where experts have a few row tiles, the busiest unit of an H100 is the path between the halves of
 its L2 cache, and DRAM is next. There clusters lie along the rows, so that two row tiles read their
 weights once, and experts of several row tiles, which are bound by arithmetic, are mixed with the
-others, which are bound by memory, a few tiles at a time that share operands.
+others, which are bound by memory, a few tiles at a time that share operands. What is read once
+then leaves L2 first, else the others' operands come from DRAM again.
 """
 
 from __future__ import annotations
@@ -69,9 +70,10 @@ _WIDE_ROWS = (128, 112, 96)
 _WIDE_STAGES = 4
 """Three do not hide how long copies take."""
 _LEAST_ROWS = 32
-_GROUP, _MIXED_GROUP = 16, 4
+_GROUP, _KEPT_GROUP, _MIXED_GROUP = 16, 8, 4
 """Row tiles that walk through the columns together: they share weights in L2. Fewer where tiles of
-other experts come in between, and more would be gone from L2 before they are needed again.
+other experts come in between, and more would be gone from L2 before they are needed again; half as
+few where these others' weights leave first.
 """
 _HOPPER = TARGETS["sm_90a"]
 """The only target with specialised warps."""
@@ -81,16 +83,18 @@ _HOPPER = TARGETS["sm_90a"]
 class Shape:
     """``rows`` are the most of a tile, ``stages`` the most and the fewest worth having.
 
-    With ``paired`` experts may have two row tiles, and few have many.
+    With ``paired`` experts may have two row tiles, and few have many; with ``kept`` too, those few
+    have most of the rows.
     """
 
     rows: int
     stages: tuple[int, int]
     paired: bool = False
+    kept: bool = False
 
 
 MANY = Shape(192, (5, 3))
-SEVERAL = Shape(192, (5, 3), paired=True)
+SEVERAL = Shape(192, (5, 3), paired=True, kept=True)
 FEW = Shape(128, (6, 3), paired=True)
 DECODE = Shape(32, (8, 3))
 
@@ -139,6 +143,7 @@ def _propose(
     for cluster in _clusters(kernel, shape, tile, given, shared=shared):
         paired = cluster[0] > 1
         mixed = paired and shape.paired and kernel.signature.row_grouped
+        kept = mixed and shape.kept and shared
         for stages in range(most, fewest - 1, -1):
             yield Schedule(
                 tile=tile,
@@ -153,9 +158,12 @@ def _propose(
                 cluster_rows=cluster[0],
                 cluster_columns=cluster[1],
                 row_eviction=Eviction.LAST if paired and shared else Eviction.NORMAL,
+                column_eviction=Eviction.ONCE if kept else Eviction.NORMAL,
                 persistent=Persistence.DYNAMIC,
                 order=ExpertOrder.INTERLEAVED if mixed else ExpertOrder.INDEX,
-                raster=Raster(Along.ROWS, _MIXED_GROUP if mixed else _GROUP),
+                raster=Raster(
+                    Along.ROWS, _KEPT_GROUP if kept else _MIXED_GROUP if mixed else _GROUP
+                ),
                 epilogue_store=EpilogueStore.TMA if stored else EpilogueStore.STAGED,
             )
 

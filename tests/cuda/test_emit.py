@@ -100,7 +100,13 @@ SPECIALISED = {
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
     "gathered to scattered": (
         forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
-        replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,), consumer_registers=216),
+        replace(
+            TURNS,
+            tile=TileShape(96, 128, 128),
+            tails=(32,),
+            producer_registers=48,
+            consumer_registers=208,
+        ),
     ),
     "gate and up in turns": (gate_up(), replace(TURNS, tile=TileShape(128, 64, 64), tails=())),
     "tf32 shared": (
@@ -279,6 +285,11 @@ def unit_of(schedule: Schedule) -> GeneratedKernel:
             ("full, 3, moe::keep_briefly", "full, moe::keep_long"),
         ),
         (2, (Eviction.LAST, Eviction.NORMAL), ("full, 3, moe::keep_long", "full")),
+        (
+            1,
+            (Eviction.NORMAL, Eviction.ONCE),
+            ("full", "full, tile.once ? moe::keep_briefly : moe::keep_normal"),
+        ),
         (1, (Eviction.NORMAL, Eviction.NORMAL), ("full", "full")),
     ],
 )

@@ -15,7 +15,15 @@ from moedsl.backends.cuda.emission.constants import emit_order
 from moedsl.backends.cuda.emission.writer import Writer
 from moedsl.backends.cuda.emit import generate, prelude_text
 from moedsl.backends.cuda.lower import lower_to_gpu
-from moedsl.ir.schedule import Along, ExpertOrder, Persistence, Raster, Schedule, TileShape
+from moedsl.ir.schedule import (
+    Along,
+    Eviction,
+    ExpertOrder,
+    Persistence,
+    Raster,
+    Schedule,
+    TileShape,
+)
 from moedsl.lower.build_tile import build_tile
 from moedsl.target import TARGETS
 from moedsl.work import depth_range, plan
@@ -49,9 +57,9 @@ void walk(const int* offs, int rows, int columns, int depth) {
             for (int rank = 0; rank < Order::kCluster; ++rank) {
                 const moe::Tile own = moe::tile_of_rank<Order>(tile, rank);
                 if (own.column >= columns) continue;
-                std::printf("%d %d %d %d %d %d %d %d %d %d\\n", first + rank, own.expert, own.row,
-                            own.height, own.rows, own.column, own.split, own.number, range.first,
-                            range.last);
+                std::printf("%d %d %d %d %d %d %d %d %d %d %d\\n", first + rank, own.once,
+                            own.expert, own.row, own.height, own.rows, own.column, own.split,
+                            own.number, range.first, range.last);
             }
         }
         walk.leave();
@@ -91,6 +99,8 @@ def draw_kernel(rng: random.Random) -> TileKernel:
     )
     if rng.random() < 0.5:
         schedule = specialised(schedule, rng.choice([(1, 1), (1, 2), (1, 4), (2, 1), (2, 1)]))
+        if grouped and rng.random() < 0.7:
+            schedule = replace(schedule, column_eviction=Eviction.ONCE)
     n, k = rng.choice([1, 100, 700, 1000]), rng.choice([1, 64, 333])
     kernel = forward(experts, n, k) if grouped else weight_gradient(experts, n, k)
     return build_tile(kernel, schedule, TARGETS["sm_90a"])
@@ -227,7 +237,8 @@ def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str])
     walked: list[list[tuple[int, ...]]] = [[] for _ in range(ctas)]
     numbers: dict[int, tuple[int, ...]] = {}
     for line in lines[1:-1]:
-        cta, expert, row, height, live, column, split, number, *depth = map(int, line.split())
+        cta, once, expert, row, height, live, column, split, number, *depth = map(int, line.split())
+        assert once == read_once(kernel, rows, expert)
         walked[cta].append((expert, row, height, live, column, split, *depth))
         assert numbers.setdefault(number, (expert, row, column)) == (expert, row, column) or (
             kernel.schedule.split_k == 1
@@ -237,6 +248,14 @@ def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str])
         tiles = {(tile[0], tile[1], tile[4]) for taken in walked for tile in taken}
         assert len(numbers) == len(tiles), "output tiles share a number"
         assert all(0 <= number < most_tiles(kernel, sum(rows)) for number in numbers)
+
+
+def read_once(kernel: TileKernel, rows: list[int], expert: int) -> bool:
+    """Whether one tile, or pair, has all of the expert's rows, and not so for every expert."""
+    schedule = kernel.schedule
+    most = schedule.tile.rows * schedule.cluster_rows
+    asked = schedule.column_eviction is Eviction.ONCE
+    return asked and rows[expert] <= most < max(rows)
 
 
 def most_tiles(kernel: TileKernel, rows: int) -> int:

@@ -49,6 +49,7 @@ class FakeDriver:
         self.clustered: list[tuple[int, int, int, int]] = []
         self.encoded: list[int] = []
         self.types: list[str] = []
+        self.promotions: list[str] = []
         self.clusters = 0
         self.seen: list[int | None] = []
 
@@ -157,14 +158,15 @@ class FakeDriver:
 
     def tensor_map_encode_tiled(self, dtype: str, rank: int, address: int, *rest: Any) -> Any:
         """The map is its address and the rows of its box, over and over."""
-        _, _, box, *_ = rest
+        _, _, box, _, _, _, promotion, _ = rest
         assert address % 16 == 0 and self.context == 1
         self.encoded.append(address)
         self.types.append(dtype)
+        self.promotions.append(promotion)
         return 0, SimpleNamespace(opaque=[address, box[1]] * 8)
 
 
-DEVICE = Gpu(0, "fake", (9, 0), 10, 1)
+DEVICE = Gpu(0, "fake", (9, 0), 10, 3e12, 1)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, fake: FakeDriver) -> None:

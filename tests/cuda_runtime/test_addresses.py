@@ -132,6 +132,16 @@ def test_the_engine_is_told_to_round_f32(fake: FakeDriver) -> None:
     assert fake.types == ["CU_TENSOR_MAP_DATA_TYPE_FLOAT32", "CU_TENSOR_MAP_DATA_TYPE_TFLOAT32"]
 
 
+@pytest.mark.parametrize(("bandwidth", "fetched"), [(0.0, 256), (3.35e12, 256), (4.8e12, 128)])
+def test_what_a_miss_fetches_depends_on_the_memory(
+    fake: FakeDriver, bandwidth: float, fetched: int
+) -> None:
+    launched = resident(MAPS)
+    launched = replace(launched, device=replace(launched.device, memory_bandwidth=bandwidth))
+    BoundLaunch(launched, call(), ORDER)([0x100, 0x200, 0x300, 0x400], 5)
+    assert set(fake.promotions) == {f"CU_TENSOR_MAP_L2_PROMOTION_L2_{fetched}B"}
+
+
 def test_maps_are_encoded_without_a_current_context(fake: FakeDriver) -> None:
     launch = BoundLaunch(resident(MAPS), call(), ORDER)
     fake.context = None

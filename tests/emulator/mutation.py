@@ -186,7 +186,7 @@ SUBJECTS: dict[str, Subject] = {
         (tuple((7 * e + 1) % 4 for e in range(150)), (40, *[0] * 139, *range(10))),
     ),
     "turns": Generated(
-        forward(4, 264, 136),
+        forward(4, 264, 392),
         replace(STORED, stages=4, persistent=Persistence.DYNAMIC),
         ((70, 0, 1, 133), (49, 3, 16, 0)),
         "sm_90a",

@@ -341,4 +341,17 @@ PORTABLE = (
         SPECIALISED | {"row_eviction": Eviction.FIRST, "column_eviction": Eviction.LAST},
         GATHERED,
     ),
+    Bad(
+        "MOE0427",
+        "cache m",
+        "`once` for m, which the tiles of all n read again",
+        SPECIALISED | {"row_eviction": Eviction.ONCE},
+    ),
+    Bad(
+        "MOE0427",
+        "cache n",
+        "`once` for k, which as many tiles read for every expert",
+        SPECIALISED | {"column_eviction": Eviction.ONCE},
+        GRADIENT,
+    ),
 )

@@ -115,7 +115,7 @@ EQUIVALENT: dict[str, str] = {
     " writer.line('if (j >= Sums::eights(part)) continue;') → pass": (
         "rows behind a consumer's are clipped when they are stored: only work is saved"
     ),
-    "backends/cuda/emission/roles.py _emit_fill: any((copy.way is CopyWay.MAPPED for copy in"
+    "backends/cuda/emission/fills.py _emit_fill: any((copy.way is CopyWay.MAPPED for copy in"
     " fill.body)) → all((copy.way is CopyWay.MAPPED for copy in fill.body))": (
         "rows are one copy, and columns never come through a map"
     ),
@@ -136,10 +136,7 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/propose_specialised.py : (128, 112, 96) → (129, 112, 96)": SIXTEENS,
     "backends/cuda/emission/producer.py emit_producer: len(kernel.pipelines) > 1"
     " → len(kernel.pipelines) >= 1": "of one sum, its number would be kept where nothing reads it",
-    "backends/cuda/emission/roles.py _emit_tensor_copies: len(heights) > 1 → len(heights) >= 1": (
-        "the index of an only height is 0"
-    ),
     "backends/cuda/emission/groups.py emit_consumer: writer.lines('moe::Ring<kRingSlots> tiles;',"
-    " 'moe::Ring<kStages> stages;') → writer.lines('moe::Ring<kStages> stages;',"
+    " 'Stages stages;') → writer.lines('Stages stages;',"
     " 'moe::Ring<kRingSlots> tiles;')": INDEPENDENT,
 }

@@ -40,7 +40,7 @@ def _shown_roles(schedule: Schedule) -> str:
     if schedule.cluster > 1:
         text += f" cluster={schedule.cluster_rows}x{schedule.cluster_columns}"
     if schedule.order is not ExpertOrder.INDEX:
-        text += f" {schedule.order} rows={schedule.row_eviction}"
+        text += f" {schedule.order} cache={schedule.row_eviction},{schedule.column_eviction}"
     text += f" group={schedule.raster.group}"
     return f"{text} {schedule.epilogue_store}" + (" balanced" if schedule.balanced else "")
 
@@ -72,11 +72,11 @@ MANY_ROWS = (
 )
 SEVERAL_ROWS = (
     f"192x128x64 stages=5 consumers=2 tails={TALL_TAILS} swap"
-    " pingpong 40/232 cluster=2x1 interleaved rows=last group=4 tma balanced"
+    " pingpong 40/232 cluster=2x1 interleaved cache=last,once group=8 tma balanced"
 )
 FEW_ROWS = (
     "128x128x64 stages=6 consumers=2 tails=112,96,80,64,48,32,16 swap"
-    " pingpong 40/232 cluster=2x1 interleaved rows=last group=4 tma balanced"
+    " pingpong 40/232 cluster=2x1 interleaved cache=last,normal group=4 tma balanced"
 )
 DECODE_ROWS = (
     "32x128x64 stages=8 consumers=2 tails=16 swap pingpong 40/232 cluster=1x2 group=16 tma balanced"
@@ -85,8 +85,8 @@ DECODE_ROWS = (
 PUBLIC = {
     "sm_90a": {
         **dict.fromkeys(("seed", "sonic"), MANY_ROWS),
-        **dict.fromkeys(("qwen3", "dsv3_ep", "dsv3_down"), SEVERAL_ROWS),
-        **dict.fromkeys(("small", "skew"), FEW_ROWS),
+        **dict.fromkeys(("qwen3", "dsv3_ep", "dsv3_down", "skew"), SEVERAL_ROWS),
+        "small": FEW_ROWS,
         "decode64": DECODE_ROWS,
         "decode1": DECODE_ROWS,
     },
@@ -219,12 +219,12 @@ def test_public_routings(target: str) -> None:
 
 
 SPECIALISED_DEMAND = {
-    ("forward", None): (224, 192, 229824, 1),
+    ("forward", None): (224, 192, 229888, 1),
     ("forward", 1): (64, 32, 188912, 1),
-    ("narrow", None): (224, 192, 229776, 1),
-    ("gate and up", None): (192, 160, 209344, 1),
+    ("narrow", None): (224, 192, 229840, 1),
+    ("gate and up", None): (192, 160, 209408, 1),
     ("gather", None): (160, 128, 221552, 1),
-    ("gradient", None): (224, 192, 213392, 1),
+    ("gradient", None): (224, 192, 213456, 1),
 }
 """The same, of a consumer's thread, where warps are specialised."""
 

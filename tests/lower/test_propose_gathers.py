@@ -70,7 +70,7 @@ def test_columns_in_pairs_are_shared(body: str, output: str, n: object) -> None:
     """Wide tiles halve the copies, but not where half of one would be empty, nor few rows."""
     decode, few, many = CHOSEN[body, output, n]
     kernel = gathering(body, n, output)
-    expected = {64: decode, 65: few, 1536: few, 1537: many, None: many}
+    expected = {64: decode, 65: few, 512: few, 513: many, None: many}
     assert {
         rows: shown(choose_schedule(kernel, HOPPER, None, rows)) for rows in expected
     } == expected

@@ -84,7 +84,7 @@ def test_clusters_and_deep_pipelines_come_first() -> None:
 
 @pytest.mark.parametrize(
     ("averages", "shape"),
-    [((None, 513), MANY), ((512, 193), SEVERAL), ((192, 64, 9), FEW), ((8, 1), DECODE)],
+    [((None, 513), MANY), ((512, 65), SEVERAL), ((64, 9), FEW), ((8, 1), DECODE)],
     ids=("many", "several", "few", "decode"),
 )
 def test_rows_per_expert_decide_on_shape_and_cluster(
@@ -98,7 +98,9 @@ def test_rows_per_expert_decide_on_shape_and_cluster(
         assert (schedule.cluster_rows, schedule.cluster_columns) == ((2, 1) if paired else (1, 2))
         assert schedule.order is (ExpertOrder.INTERLEAVED if paired else ExpertOrder.INDEX)
         assert schedule.row_eviction is (Eviction.LAST if paired else Eviction.NORMAL)
-        assert schedule.raster == Raster(Along.ROWS, 4 if paired else 16)
+        kept = shape is SEVERAL
+        assert schedule.column_eviction is (Eviction.ONCE if kept else Eviction.NORMAL)
+        assert schedule.raster == Raster(Along.ROWS, 8 if kept else 4 if paired else 16)
 
 
 def test_a_given_cluster_is_kept_and_nothing_follows_that_suits_another() -> None:
@@ -247,7 +249,7 @@ def test_what_is_chosen_is_legal(kernel: MoeKernel, rows: int | None) -> None:
     assert check_schedule(kernel, schedule, None, HOPPER) == []
 
 
-@pytest.mark.parametrize(("rows", "height"), [(64, 32), (65, 128), (1536, 128), (1537, 192)])
+@pytest.mark.parametrize(("rows", "height"), [(64, 32), (65, 128), (512, 128), (513, 192)])
 def test_rows_per_expert_decide(rows: int, height: int) -> None:
     assert choose_schedule(PLAIN, HOPPER, None, rows).tile.rows == height
 

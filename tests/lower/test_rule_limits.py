@@ -100,6 +100,7 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
     (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
     (UP, {"row_eviction": Eviction.LAST, "column_eviction": Eviction.FIRST}),
+    (UP, {"row_eviction": Eviction.FIRST, "column_eviction": Eviction.ONCE}),
     (
         GATHERED,
         {"column_eviction": Eviction.LAST, "producer_registers": 56, "consumer_registers": 200},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.core import IndexKind
-from moedsl.ir.schedule import Along, Cooperation, EpilogueStore, ExpertOrder
+from moedsl.ir.schedule import Along, Cooperation, EpilogueStore, Eviction, ExpertOrder
 from moedsl.lower.resources.specialised import block_depth, stored_bytes
 from moedsl.work import fuse_window
 
@@ -30,13 +30,13 @@ def emit_constants(writer: Writer, kernel: GpuKernel) -> None:
         "",
         f"constexpr int kThreads = {kernel.resources.threads};",
         f"constexpr int kBlocks = {kernel.resources.blocks};  // resident on one SM",
-        f"constexpr int kStages = {kernel.schedule.stages};",
+        *_stage_counts(kernel),
         f"constexpr int kStageDepth = {kernel.schedule.tile.depth};",
         f"constexpr int kSplits = {kernel.schedule.split_k};",
         f"constexpr int kVector = {kernel.epilogue.vector};  // columns of a thread at a time",
         "",
         "// Shared memory, in bytes from its start.",
-        f"constexpr moe::u32 kStageBytes = {shared.stage_bytes};",
+        _stage_room(kernel),
         f"constexpr moe::u32 kStaging = {shared.staging_at};",
         f"constexpr moe::u32 kStagingBytes = {shared.staging_bytes};  // of one {owner}",
         f"constexpr moe::u32 kRing = {shared.ring_at};  // tiles in flight",
@@ -48,10 +48,29 @@ def emit_constants(writer: Writer, kernel: GpuKernel) -> None:
     writer.line()
 
 
+def _stage_counts(kernel: GpuKernel) -> tuple[str, ...]:
+    if not kernel.schedule.specialised:
+        return (f"constexpr int kStages = {kernel.schedule.stages};",)
+    slots = kernel.resources.shared.stage_slots
+    blocks = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
+    return (
+        f"constexpr int kStageSlots = {slots};  // the most there can be",
+        f"constexpr int kStageBlocks = {blocks};",
+    )
+
+
+def _stage_room(kernel: GpuKernel) -> str:
+    size = kernel.resources.shared.stage_bytes
+    if not kernel.schedule.specialised:
+        return f"constexpr moe::u32 kStageBytes = {size};"
+    return f"constexpr moe::u32 kStagesBytes = {kernel.schedule.stages * size};"
+
+
 def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
-    stages, at = kernel.schedule.stages, kernel.resources.shared.barriers_at
-    slots = kernel.resources.shared.ring_slots
+    shared = kernel.resources.shared
+    stages, at, slots = shared.stage_slots, shared.barriers_at, shared.ring_slots
     tiles = at + 16 * stages
+    turns = tiles + 16 * slots
     if kernel.epilogue.store is EpilogueStore.TMA:
         writer.line(
             f"constexpr moe::u32 kStoredBytes = {stored_bytes(kernel.signature)};  // of one part"
@@ -65,8 +84,10 @@ def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
         f"constexpr moe::u32 kTileFull = {tiles};",
         f"constexpr moe::u32 kTileEmpty = {tiles + 8 * slots};",
     )
+    if stages > kernel.schedule.stages:
+        taken = turns + 8 * kernel.schedule.consumers
+        writer.line(f"constexpr moe::u32 kTaken = {taken};  // by each stage")
     if kernel.schedule.cooperation is Cooperation.PINGPONG:
-        turns = tiles + 16 * slots
         writer.line(f"constexpr moe::u32 kTurn = {turns};  // of each consumer, to multiply")
 
 
@@ -85,6 +106,7 @@ def emit_order(writer: Writer, kernel: GpuKernel) -> None:
         "kSerpentine": raster.serpentine,
         "kBalanced": schedule.balanced,
         "kPairsRows": schedule.cluster_rows > 1,
+        "kOnce": schedule.column_eviction is Eviction.ONCE,
         "kCountTiles": counts_tiles,
     }
     numbers = {

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import factor_type
 from moedsl.backends.cuda.emission.consumer import emit_height_switch, sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
-from moedsl.backends.cuda.emission.roles import TILES, emit_range, gathers
+from moedsl.backends.cuda.emission.fills import (
+    TILES,
+    emit_range,
+    filled_bytes,
+    gathers,
+    stages_alike,
+)
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, RoleName, Side
@@ -78,15 +84,20 @@ def emit_groups(writer: Writer, kernel: GpuKernel) -> None:
 
 
 def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
-    heights = sorted(kernel.schedule.heights)
-    writer.line("// Blocks of depth in a stage of a tile of this height.")
-    for number, counts in enumerate(kernel.resources.stage_blocks):
-        with writer.block(f"MOE_DEVICE constexpr int depth_blocks{number}(int height)"):
-            by_height = dict(zip(kernel.schedule.heights, counts, strict=True))
-            for low, high in pairwise(heights):
-                if by_height[low] != by_height[high]:
-                    writer.line(f"if (height <= {low}) return {by_height[low]};")
-            writer.line(f"return {by_height[heights[-1]]};")
+    heights, shared = sorted(kernel.schedule.heights), kernel.resources.shared
+    writer.line("// Bytes of a stage of a tile of this height.")
+    for number, pipeline in enumerate(kernel.pipelines):
+        with writer.block(f"MOE_DEVICE constexpr moe::u32 stage_bytes{number}(int height)"):
+            if stages_alike(kernel):
+                writer.line(f"return {shared.stage_bytes};")
+            else:
+                filled = filled_bytes(pipeline.buffers, "height")
+                least = shared.least_stage_bytes
+                writer.lines(
+                    f"const moe::u32 filled = kStageBlocks * ({filled});",
+                    f"return filled < {least} ? {least} : filled;",
+                )
+    writer.line("using Stages = moe::Stages<kStageSlots, kStagesBytes>;")
     writer.line()
     writer.line("// The place of a height among all of them, the highest first.")
     with writer.block("MOE_DEVICE int height_index(int height)"):
@@ -118,7 +129,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
-        "moe::Ring<kStages>& stages, int group)"
+        "Stages& stages, int group)"
     ):
         writer.line(f"using Sums = {sums_type(kernel)};")
         for name in names:
@@ -164,7 +175,8 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
 
 
 def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
-    emit_range(writer, kernel, pipeline.over, f"depth_blocks{number}(kHeight)", constant=True)
+    emit_range(writer, kernel, pipeline.over)
+    writer.line(f"constexpr moe::u32 kBytes = stage_bytes{number}(kHeight);")
     by_threads = gathers(kernel.role(RoleName.ROWS))
     for buffer in pipeline.buffers:
         positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
@@ -176,13 +188,13 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
     )
     with writer.block("for (; stages_left > 0; --stages_left)"):
         writer.lines(
-            "const moe::u32 base = stages.slot * kStageBytes;",
-            "stages.wait_full(kFull);",
+            "const moe::u32 base = moe::uniform(stages.start(kBytes));",
+            "stages.ring.wait_full(kFull);",
             *(["moe::fence_async();  // rows were copied by threads"] if by_threads else []),
             "moe::group_fence();",
             "MOE_UNROLL",
         )
-        with writer.block("for (int block = 0; block < kKept; ++block)"):
+        with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
             for buffer in pipeline.buffers:
                 _emit_descriptor(writer, kernel, buffer)
             writer.line("MOE_UNROLL")
@@ -192,8 +204,8 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
             "moe::group_commit();",
             "moe::group_wait<1>();",
             "if (before >= 0) release(before);",
-            "before = stages.slot;",
-            "stages.advance();",
+            "before = stages.ring.slot;",
+            "stages.advance(kBytes);",
         )
     for op in pipeline.results:
         writer.line(f"{sum_name(op.name)}.finish();")
@@ -203,11 +215,11 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
 def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
     rows = buffer.side is Side.ROWS
     name = buffer.name
-    place = f"base + kKept * {buffer.offset}" if buffer.offset else "base"
+    behind = f"kStageBlocks * {buffer.offset} + " if buffer.offset else ""
     first = f"Groups<kHeight>::{'row' if rows else 'column'}(group)"
     writer.line(
         f"const moe::u64 {name} = {name}_block::describe("
-        f"{place} + block * {name}_block::kBytes, {first});"
+        f"base + {behind}block * {name}_block::kBytes, {first});"
     )
 
 
@@ -231,7 +243,7 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     """``consume``: tile after tile; ``release``: a stage has been read."""
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
-        writer.lines("moe::Ring<kRingSlots> tiles;", "moe::Ring<kStages> stages;")
+        writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
         if pingpong:
             writer.lines(
                 "int turn = 0;  // whose tile the next one is",
@@ -248,7 +260,7 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                     f"turn = turn + 1 == {kernel.schedule.consumers} ? 0 : turn + 1;",
                 )
                 with writer.block("if (!mine)"):
-                    writer.lines("stages.skip(stages_of(arguments, tile));", "continue;")
+                    writer.lines("skip_tile(arguments, tile, stages);", "continue;")
                 writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
             emit_height_switch(
                 writer, kernel, "moe::uniform(tile.height)", "arguments, tile, stages, group"
@@ -259,7 +271,7 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
 
 
 def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
-    """``pass_turn``: the next consumer may multiply; ``stages_of``: what passes meanwhile."""
+    """``pass_turn``: the next consumer may multiply; ``skip_tile``: what passes meanwhile."""
     if kernel.schedule.cooperation is not Cooperation.PINGPONG:
         return
     consumers = kernel.schedule.consumers
@@ -272,17 +284,15 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
             "if (moe::lane_index() == 0) moe::barrier_arrive(kTurn + next * 8);",
         )
     writer.line()
-    writer.line("// Stages that a tile takes.")
+    writer.line("// Goes past the stages of another consumer's tile.")
     with writer.block(
-        "MOE_DEVICE int stages_of(const Arguments& arguments, const moe::Tile& tile)"
+        "MOE_DEVICE void skip_tile("
+        "const Arguments& arguments, const moe::Tile& tile, Stages& stages)"
     ):
-        writer.line("int count = 0;")
         for number, pipeline in enumerate(kernel.pipelines):
             with writer.block(""):
-                kept = f"depth_blocks{number}(tile.height)"
-                emit_range(writer, kernel, pipeline.over, kept)
-                writer.line("count += stages_left;")
-        writer.line("return count;")
+                emit_range(writer, kernel, pipeline.over)
+                writer.line(f"stages.skip(stages_left, stage_bytes{number}(tile.height));")
     writer.line()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import TensorMapOf
@@ -79,18 +80,28 @@ def map_name(copy: Copy) -> str:
     return f"{identifier(copy.buffer)}_map"
 
 
-def row_heights(kernel: GpuKernel, buffer: Buffer) -> tuple[int, ...]:
-    """The heights that have a map of their own: those of rows whose lines are positions."""
-    if buffer.side is Side.ROWS and buffer.depth_inner:
-        return kernel.schedule.heights
-    return ()
-
-
-def boxes_of_block(schedule: Schedule, buffer: Buffer) -> int:
-    """CTAs that may share a block, each of which then brings in a part: if its depth is innermost,
-    one box of as many.
+class Sharing(StrEnum):
+    """For which tiles the CTAs of a cluster share a block, of which each then brings in a part: a
+    condition in the emitted code.
     """
-    return schedule.cluster if buffer.side is Side.ROWS else schedule.cluster_rows
+
+    NEVER = "false"
+    ALWAYS = "true"
+    ONE_BELOW_THE_OTHER = "tile.below > 0"
+    SIDE_BY_SIDE = "tile.below == 0"
+
+    @property
+    def varies(self) -> bool:
+        """Whether it depends on the tile."""
+        return self not in (Sharing.NEVER, Sharing.ALWAYS)
+
+
+def sharing(schedule: Schedule, buffer: Buffer) -> Sharing:
+    """When a block of ``buffer`` is shared."""
+    rows = buffer.side is Side.ROWS
+    if schedule.cluster_rows > 1:
+        return Sharing.SIDE_BY_SIDE if rows else Sharing.ONE_BELOW_THE_OTHER
+    return Sharing.ALWAYS if rows and schedule.cluster > 1 else Sharing.NEVER
 
 
 def clip_of(kernel: GpuKernel, fill: Fill, copy: Copy) -> int | None:
@@ -113,12 +124,17 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
     buffer = kernel.buffer(copy.buffer)
     clip = clip_of(kernel, fill, copy)
     tf32 = kernel.signature.compute is Compute.TF32
-    positions = row_heights(kernel, buffer) or (buffer.positions,)
-    if not buffer.depth_inner:
-        positions = (PANEL,)
-    else:
-        boxes = boxes_of_block(kernel.schedule, buffer)
-        positions = tuple(extent // boxes for extent in positions)
+    heights = kernel.schedule.heights if buffer.side is Side.ROWS else (buffer.positions,)
+    shares = tuple(height // kernel.schedule.cluster for height in heights)
+    positions: tuple[int, ...] = (PANEL,)
+    if buffer.depth_inner:
+        match sharing(kernel.schedule, buffer):
+            case Sharing.NEVER:
+                positions = heights
+            case Sharing.ALWAYS:
+                positions = shares
+            case _:
+                positions = (*heights, *shares)
     return tuple(
         TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip, tf32)
         for extent in positions

@@ -16,7 +16,8 @@ struct alignas(16) Tile {
     int split;
     int number;  // of this output tile among all; the same in every split of it
     int below;  // rows of the tile below, which the other CTA of a pair takes; 0 if it takes columns
-    int unused[2];
+    int once;   // whether no other tile reads its columns, while others read theirs again
+    int unused;
 };
 
 enum class Persistence { kStatic, kDynamic, kOff };
@@ -48,6 +49,7 @@ struct Plan {
     int wide_items;  // those of experts with several row tiles, if they are interleaved
     int columns;
     int rows;
+    bool rereads;  // whether columns of some expert are read again; known with kOnce
 
     static MOE_DEVICE int start_of(int expert) {
         return shared_load<int>(Order::kStarts + expert * 4);
@@ -104,9 +106,7 @@ struct Plan {
         int mine = 0;
         for (int e = first; e < last; ++e) mine += wide(count_of(e));
         int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
-        if (thread_index() == Order::kThreads - 1) shared_store(Order::kTickets, before + mine);
-        sync_cta();
-        const int all = shared_load<int>(Order::kTickets);
+        const int all = last_of_cta(before + mine);
         for (int e = first; e < last; ++e) {
             const bool is_wide = wide(count_of(e));
             shared_store(Order::kOrder + (is_wide ? before : all + e - before) * 4, e);
@@ -114,6 +114,18 @@ struct Plan {
         }
         sync_cta();
         return all;
+    }
+
+    // The last thread's value, for all threads.
+    static MOE_DEVICE int last_of_cta(int value) {
+        if (thread_index() == Order::kThreads - 1) shared_store(Order::kTickets, value);
+        sync_cta();
+        return shared_load<int>(Order::kTickets);
+    }
+
+    // Whether one CTA, or a pair, has all rows of an expert: its columns are read once.
+    static MOE_DEVICE bool read_once(int count) {
+        return count <= Order::kTileRows * (Order::kPairsRows ? 2 : 1);
     }
 
     static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
@@ -154,6 +166,12 @@ struct Plan {
         const int last = lesser(first + kRun, Order::kExperts);
         int wide_experts = 0;
         if constexpr (Order::kInterleaved) wide_experts = separate_experts(first, last);
+        if constexpr (Order::kOnce) {
+            int again = 0;
+            for (int e = first; e < last; ++e) again += !read_once(count_of(e));
+            again += exclusive_sum_cta<Order::kThreads>(again, Order::kScratch);
+            rereads = last_of_cta(again) > 0;
+        }
         int mine = 0;
         for (int position = first; position < last; ++position) mine += items_of(expert_at(position));
         int end = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
@@ -330,6 +348,7 @@ struct Walk {
         tile.height = Order::height(tile.rows);
         tile.split = split;
         tile.number = number;
+        if constexpr (Order::kOnce) tile.once = plan.rereads && Plan<Order>::read_once(tile.count);
         if constexpr (Order::kCountTiles) {
             const int before = shared_load<int>(Order::kTileNumbers + member * 4);
             tile.number = before + row_tile * plan.column_tiles + column_tile;

@@ -1,5 +1,6 @@
 // What roles hand each other in shared memory: stages of operands, and tiles. Both are rings of
-// slots with two mbarriers a slot, 8 bytes each: one for `full`, one for `empty`.
+// slots with two mbarriers a slot, 8 bytes each: one for `full`, one for `empty`. A tile lies in its
+// slot; a stage is as long as its tile is high, and lies behind the one before.
 
 namespace moe {
 
@@ -41,7 +42,58 @@ struct Ring {
     }
 
     MOE_DEVICE void wait_full(u32 full) const { barrier_wait(full + slot * 8, parity); }
+    // Until what was in the slot before is gone, and until what is in it is.
     MOE_DEVICE void wait_empty(u32 empty) const { barrier_wait(empty + slot * 8, parity ^ 1); }
+    MOE_DEVICE void wait_emptied(u32 empty) const { barrier_wait(empty + slot * 8, parity); }
+};
+
+// A place among the stages: they follow each other in kBytes of shared memory, from its start, and
+// none goes over its end. There are never more of them than kSlots.
+template <int kSlots, u32 kBytes>
+struct Stages {
+    Ring<kSlots> ring;
+    u32 end = 0;  // of the stage before
+
+    MOE_DEVICE u32 start(u32 bytes) const { return end + bytes > kBytes ? 0 : end; }
+
+    MOE_DEVICE void advance(u32 bytes) {
+        end = start(bytes) + bytes;
+        ring.advance();
+    }
+
+    MOE_DEVICE void skip(int count, u32 bytes) {
+        const int here = static_cast<int>((kBytes - end) / bytes);
+        if (count <= here) {
+            end += count * bytes;
+        } else {
+            const int turn = static_cast<int>(kBytes / bytes);
+            end = ((count - here - 1) % turn + 1) * bytes;
+        }
+        ring.skip(count);
+    }
+};
+
+// The same for one thread that fills stages of several lengths. A place is free once all that lay
+// there are gone; an i32 for every slot is kept at `taken`.
+template <int kSlots, u32 kBytes>
+struct StagesToFill : Stages<kSlots, kBytes> {
+    u32 taken;            // by each slot's stage, with what was left free before it
+    Ring<kSlots> oldest;  // not known to be gone
+    u32 room = kBytes;    // from the last one's end to the oldest
+
+    MOE_DEVICE explicit StagesToFill(u32 the_taken) : taken(the_taken) {}
+
+    // The copy is late by what stands between the last wait and it.
+    MOE_DEVICE void wait_free(u32 empty, u32 bytes) {
+        const u32 needed = this->end + bytes > kBytes ? kBytes - this->end + bytes : bytes;
+        while (room < needed) {
+            room += shared_load<u32>(taken + oldest.slot * 4);
+            oldest.wait_emptied(empty);
+            oldest.advance();
+        }
+        shared_store(taken + this->ring.slot * 4, needed);
+        room -= needed;
+    }
 };
 
 // One thread calls; `fillers` and `emptiers` arrive at each slot in turn.
@@ -53,8 +105,8 @@ MOE_DEVICE void init_ring(u32 full, u32 fillers, u32 empty, u32 emptiers) {
     }
 }
 
-// The next tile that the scheduler has published; a whole warp calls.
-template <class Order, int kSlots>
+// The next tile that the scheduler has published; a whole warp calls, or with kAlone one thread.
+template <class Order, bool kAlone = false, int kSlots>
 MOE_DEVICE Tile take_tile(Ring<kSlots>& ring, u32 tiles, u32 full, u32 empty) {
     const u32 place = tiles + ring.slot * int(sizeof(Tile));
     if constexpr (Order::kCluster > 1) {
@@ -63,8 +115,8 @@ MOE_DEVICE Tile take_tile(Ring<kSlots>& ring, u32 tiles, u32 full, u32 empty) {
         ring.wait_full(full);
     }
     const Tile tile = shared_load<Tile>(place);
-    sync_warp();
-    if (lane_index() == 0) arrive_at<Order::kCluster>(empty + ring.slot * 8, 0);
+    if (!kAlone) sync_warp();
+    if (kAlone || lane_index() == 0) arrive_at<Order::kCluster>(empty + ring.slot * 8, 0);
     ring.advance();
     return tile_of_rank<Order>(tile, rank_in<Order::kCluster>());
 }
@@ -78,7 +130,7 @@ MOE_DEVICE void publish_tile(Ring<kSlots>& ring, const Tile& tile, u32 tiles, u3
         Words part[sizeof(Tile) / sizeof(Words)];
         part[0] = {{u32(tile.expert), u32(tile.start), u32(tile.count), u32(tile.row)}};
         part[1] = {{u32(tile.rows), u32(tile.height), u32(tile.column), u32(tile.split)}};
-        part[2] = {{u32(tile.number), u32(tile.below), 0, 0}};
+        part[2] = {{u32(tile.number), u32(tile.below), u32(tile.once), 0}};
         MOE_UNROLL
         for (int rank = 0; rank < Order::kCluster; ++rank) {
             MOE_UNROLL

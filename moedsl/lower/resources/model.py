@@ -50,11 +50,14 @@ class SharedLayout:
     The stages come first, ``stages`` times ``stage_bytes``; ``staging_bytes`` belong to each
     warp, or to each consumer if warps are specialised. ``ring_slots`` counts the tiles that may be
     in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
-    stand two mbarriers for each stage, then two for each slot of the ring, if warps are
-    specialised, and one for each consumer, for when they take turns.
+    stand two mbarriers for each of ``stage_slots``, then two for each slot of the ring, if warps
+    are specialised, and one for each consumer, for when they take turns. Lower tiles have shorter
+    stages there, and more of them, but none is shorter than ``least_stage_bytes``; for each, two
+    i32 of the producers then follow.
     """
 
     stage_bytes: int
+    least_stage_bytes: int
     staging_at: int
     staging_bytes: int
     barriers_at: int
@@ -69,6 +72,11 @@ class SharedLayout:
     tile_numbers_at: int
     bytes: int
 
+    @property
+    def stage_slots(self) -> int:
+        """The most stages that there can be."""
+        return self.staging_at // self.least_stage_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -76,9 +84,7 @@ class Resources:
     ``sums`` is its largest part, ``sums_count`` tiles of sums.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
-    for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM. ``stage_blocks``
-    holds, for each multiplication of specialised warps, how many blocks of depth a stage has at
-    each of the schedule's heights.
+    for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
     """
 
     threads: int
@@ -90,7 +96,6 @@ class Resources:
     sums: int
     registers: int
     blocks: int
-    stage_blocks: tuple[tuple[int, ...], ...] = ()
 
     def layout(self, height: int) -> WarpLayout:
         """The warp grid of ``height``; KeyError if it has none."""
@@ -121,10 +126,11 @@ def lay_out(
     staging_bytes: int,
     owners: int,
     ring_slots: int,
-    barriers: int = 0,
+    least_stage_bytes: int | None = None,
+    turns: int = 0,
 ) -> SharedLayout:
-    """Shared memory of ``kernel``: ``staging_bytes`` for each of ``owners``, ``barriers`` mbarriers
-    in all.
+    """Shared memory of ``kernel``: ``staging_bytes`` for each of ``owners``; for specialised warps
+    also mbarriers for stages of ``least_stage_bytes``, for ``ring_slots`` and for ``turns``.
     """
     schedule, experts = kernel.schedule, kernel.signature.expert_count
     by_rows = kernel.signature.row_grouped
@@ -135,7 +141,11 @@ def lay_out(
     counts_tiles = schedule.fuse_rows > 0 and schedule.split_k > 1
     staging_at = schedule.stages * stage_bytes
     barriers_at = staging_at + owners * staging_bytes
-    ring_at = aligned(barriers_at + 8 * barriers, 16)
+    ring_at = barriers_at
+    if least_stage_bytes:
+        slots = staging_at // least_stage_bytes
+        taken = slots if slots > schedule.stages else 0
+        ring_at = aligned(barriers_at + 8 * (2 * (slots + ring_slots) + turns + taken), 16)
     tickets_at = ring_at + ring_slots * TILE_BYTES
     scratch_at = tickets_at + 16
     starts_at = scratch_at + 132
@@ -145,6 +155,7 @@ def lay_out(
     end = tile_numbers_at + (experts * 4 if counts_tiles else 0)
     return SharedLayout(
         stage_bytes=stage_bytes,
+        least_stage_bytes=least_stage_bytes or stage_bytes,
         staging_at=staging_at,
         staging_bytes=staging_bytes,
         barriers_at=barriers_at,

@@ -38,10 +38,14 @@ TALL = 64
 """Positions of the tall side of a product (PTX ISA: wgmma.mma_async m64nNk16)."""
 MOST_FLAT = 256
 FLAT_STEP = 8
+SWIZZLE_ATOM = 1024
+"""Blocks start at multiples of so many bytes: 8 lines, among which chunks change places."""
 MOST_BOX = 256
 """Elements of each dimension of a box (CUDA driver API: cuTensorMapEncodeTiled)."""
-MOST_BLOCKS = 2
-"""Blocks of depth that a stage of a low tile holds, for each that one of the highest holds."""
+MORE_STAGES = 1
+"""Stages that low tiles may have besides, where they leave room. More of them take L2 from tiles
+that share operands, and won nothing.
+"""
 RING_SLOTS = {Cooperation.COOPERATIVE: 1, Cooperation.PINGPONG: 2}
 """Tiles that wait until all roles have taken them. Few: taken late, a tile goes to who is free, and
 CTAs that share operands stay close to each other. Ping-pong consumers are one tile apart.
@@ -72,7 +76,12 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         (h, share_groups(h, tile.columns, sharing, swap, flat_inner)) for h in schedule.heights
     ]
     layouts = tuple(layout for _, layout in found if layout is not None)
-    stage = max(_stage_bytes(kernel, op) for op in multiplies)
+    stage = max(_stage_bytes(kernel, op, tile.rows) for op in multiplies)
+    least = min(_stage_bytes(kernel, op, min(schedule.heights)) for op in multiplies)
+    # A consumer keeps a stage until it has the next: in room for two of the longest, a short one
+    # may lie where no other fits beside it. Threads that gather keep no account of places.
+    if schedule.stages < 3 or any(gathered(op.rows) for op in multiplies):
+        least = stage
     producers = producer_groups(op.rows for op in multiplies)
     threads = GROUP * (producers + schedule.consumers)
     slots = RING_SLOTS[schedule.cooperation]
@@ -82,7 +91,8 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         staging_bytes=_staging_bytes(kernel, sums),
         owners=schedule.consumers,
         ring_slots=slots,
-        barriers=2 * (schedule.stages + slots) + schedule.consumers,
+        least_stage_bytes=max(least, _room_for_more(schedule.stages, stage)),
+        turns=schedule.consumers,
     )
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
@@ -103,10 +113,6 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
                 target.shared_per_sm // (shared.bytes + SYSTEM_SHARED),
                 target.registers_per_sm // max(registers, 1),
             ),
-        ),
-        stage_blocks=tuple(
-            tuple(_depth_blocks(kernel, op, stage, h) for h in schedule.heights)
-            for op in multiplies
         ),
     )
 
@@ -282,26 +288,16 @@ def block_bytes(positions: int, inner: bool) -> int:
     return positions * BLOCK_BYTES if inner else aligned(positions, 64) * BLOCK_BYTES
 
 
-def _depth_blocks(kernel: TileKernel, op: Multiply, stage_bytes: int, height: int) -> int:
-    """Blocks of depth in a stage of a tile of ``height`` rows: low tiles take more of them.
-
-    Not so with split_k, whose parts are whole stages of the schedule's depth.
-    """
-    least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
-    if kernel.schedule.split_k > 1:
-        return least
-    room = stage_bytes // max(1, _block_bytes(kernel, op, height))
-    return max(least, min(room, least * MOST_BLOCKS))
+def _room_for_more(stages: int, stage_bytes: int) -> int:
+    """Bytes of a stage if MORE_STAGES more than ``stages`` of ``stage_bytes`` share their room."""
+    return stages * stage_bytes // (stages + MORE_STAGES) // SWIZZLE_ATOM * SWIZZLE_ATOM
 
 
-def _block_bytes(kernel: TileKernel, op: Multiply, height: int) -> int:
+def _stage_bytes(kernel: TileKernel, op: Multiply, height: int) -> int:
+    """Of a stage of a tile of ``height`` rows."""
     columns = sum(
         block_bytes(kernel.schedule.tile.columns, depth_inner(access, op.over))
         for access in op.columns
     )
-    return columns + block_bytes(height, depth_inner(op.rows, op.over))
-
-
-def _stage_bytes(kernel: TileKernel, op: Multiply) -> int:
-    least = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
-    return least * _block_bytes(kernel, op, kernel.schedule.tile.rows)
+    blocks = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
+    return max(1, blocks * (columns + block_bytes(height, depth_inner(op.rows, op.over))))

@@ -36,6 +36,7 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0411", demand.tile_fits_instruction),
     ("MOE0412", demand.depth_fits_stage),
     ("MOE0416", plan.balanced_tiles_are_whole_units),
+    ("MOE0427", hardware.once_is_for_weights_of_tiled_rows),
     ("MOE0419", hardware.eviction_needs_copy_engine),
     ("MOE0420", hardware.cluster_is_small),
     # Where there are no clusters, their shape does not matter.

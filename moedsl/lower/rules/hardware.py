@@ -101,6 +101,25 @@ def eviction_needs_copy_engine(case: Case) -> Iterator[Finding]:
         yield _needs_specialised_path(case, hinted, "cache")
 
 
+def once_is_for_weights_of_tiled_rows(case: Case) -> Iterator[Finding]:
+    """Where rows are ragged, weights of some experts are read by one tile, others by several."""
+    schedule, rows, columns = case.schedule, case.name("rows"), case.name("columns")
+    if schedule.row_eviction is Eviction.ONCE:
+        yield Finding(
+            ("row_eviction",),
+            f"`once` for {rows}, which the tiles of all {columns} read again",
+            "it tells operands that one tile reads from those that several read",
+            help=f"give it for {columns}",
+        )
+    elif schedule.column_eviction is Eviction.ONCE and not case.kernel.signature.row_grouped:
+        yield Finding(
+            ("column_eviction",),
+            f"`once` for {columns}, which as many tiles read for every expert",
+            f"experts differ only where {rows} are ragged",
+            help="use `first`, `last` or `normal`",
+        )
+
+
 def _clustered(case: Case) -> bool:
     return case.schedule.cluster > 1
 

@@ -247,6 +247,15 @@ of them, so the extent of the columns must be known when the kernel is compiled.
 
 Write `epilogue store=staged`.
 
+MOE0427 once tells nothing apart
+`cache n=once` lets L2 give up first the weights of experts whose rows are all in one tile, or pair,
+and keeps those that several tiles read. Rows are read by the tiles of all columns, and where rows
+are not ragged, all experts have as many tiles.
+
+    cache m=once
+
+Give `once` for the columns, or use `first`, `last` or `normal`.
+
 MOE0428 registers exceed the pool
 All threads of a CTA start with equally many registers, a multiple of 8. Producers then give some
 away, and consumers take some, by eights, from 24 to 240. The roles together have no more than there
