@@ -7,7 +7,8 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from moedsl.bench.operands import Operands, make_operands
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from moedsl.bench.contestant import Contestant, Launch
     from moedsl.bench.kernels import Workload
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,32 +70,70 @@ def measure(
 
     Each result is checked against float64 on poisoned memory before anything is timed. A round
     runs all contestants once, in shuffled order, each for about ``batch_seconds`` between two
-    events. A rival that raises before the rounds, at its check or while it is warmed up, is left
-    out. Raises UnavailableError without torch or a GPU.
+    events. A rival that raises, then or earlier, is left out from there on. Raises
+    UnavailableError without torch or a GPU.
     """
     operands = make_operands(workload, seed)
-    runs: dict[str, Callable[[], Any]] = {}
-    counts: dict[str, int] = {}
-    errors: dict[str, float | None] = {}
+    order = random.Random(seed)
     left_out: dict[str, str] = {}
-    for contestant in contestants:
-        if not contestant.available():
-            continue
-        name = contestant.name
+
+    def attempt(contestant: Contestant, step: Callable[[], T]) -> T | None:
         try:
-            launch, errors[name] = _checked(operands, contestant)
-            counts[name] = _warm_up(launch.run, batch_seconds)
-            runs[name] = launch.run
+            return step()
         except Exception as error:  # whatever another library raises
             if contestant.is_moedsl:
                 raise
-            left_out[name] = f"{type(error).__name__}: {error}"
-    samples = _time_rounds(runs, counts, rounds, random.Random(seed))
-    timings = [
-        _timing(workload, name, samples[name], _clock_under(run), errors[name])
-        for name, run in runs.items()
-    ]
+            left_out[contestant.name] = f"{type(error).__name__}: {error}"
+            return None
+
+    entrants = []
+    for contestant in contestants:
+        if contestant.available():
+            enter = partial(_Entrant.enter, operands, contestant, batch_seconds)
+            if (entrant := attempt(contestant, enter)) is not None:
+                entrants.append(entrant)
+    for _ in range(rounds):
+        for entrant in order.sample(entrants, len(entrants)):
+            if entrant.contestant.name not in left_out:
+                attempt(entrant.contestant, entrant.run_batch)
+    timings = []
+    for entrant in entrants:
+        if entrant.contestant.name not in left_out:
+            timing = attempt(entrant.contestant, partial(entrant.timing, workload))
+            timings += [] if timing is None else [timing]
     return Measurement(timings, left_out)
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A contestant that has been checked; ``count`` runs of it fill a batch."""
+
+    contestant: Contestant
+    run: Callable[[], Any]
+    count: int
+    error: float | None
+    samples: list[float]
+
+    @staticmethod
+    def enter(operands: Operands, contestant: Contestant, batch_seconds: float) -> _Entrant:
+        launch, error = _checked(operands, contestant)
+        return _Entrant(contestant, launch.run, _warm_up(launch.run, batch_seconds), error, [])
+
+    def run_batch(self) -> None:
+        self.samples.append(_time_batch(self.run, self.count))
+
+    def timing(self, workload: Workload) -> Timing:
+        clock, median = _clock_under(self.run), statistics.median(self.samples)
+        return Timing(
+            contestant=self.contestant.name,
+            median=median,
+            low=min(self.samples),
+            high=max(self.samples),
+            tflops=workload.flops / median * 1e-12,
+            floor_ratio=workload.floor_seconds / median,
+            clock=clock,
+            worst_error=self.error,
+        )
 
 
 def _checked(operands: Operands, contestant: Contestant) -> tuple[Launch, float | None]:
@@ -108,18 +149,6 @@ def _warm_up(run: Callable[[], Any], batch_seconds: float) -> int:
     """How often ``run`` fits into a batch."""
     _time_batch(run, 2)
     return max(1, min(64, round(batch_seconds / _time_batch(run, 2))))
-
-
-def _time_rounds(
-    runs: dict[str, Callable[[], Any]], counts: dict[str, int], rounds: int, order: random.Random
-) -> dict[str, list[float]]:
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    names = list(runs)
-    for _ in range(rounds):
-        order.shuffle(names)
-        for name in names:
-            samples[name].append(_time_batch(runs[name], counts[name]))
-    return samples
 
 
 def _time_batch(run: Callable[[], Any], count: int) -> float:
@@ -149,19 +178,3 @@ def _clock_under(run: Callable[[], Any]) -> int:
     clock = read_clock()
     torch.cuda.synchronize()
     return clock
-
-
-def _timing(
-    workload: Workload, name: str, samples: list[float], clock: int, error: float | None
-) -> Timing:
-    median = statistics.median(samples)
-    return Timing(
-        contestant=name,
-        median=median,
-        low=min(samples),
-        high=max(samples),
-        tflops=workload.flops / median * 1e-12,
-        floor_ratio=workload.floor_seconds / median,
-        clock=clock,
-        worst_error=error,
-    )

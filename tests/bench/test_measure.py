@@ -98,7 +98,11 @@ def fails_at(number: int) -> Callable[[], Any]:
     return run
 
 
-@pytest.mark.parametrize("number", [1, 2, 5], ids=["checked", "first warmed up", "last warmed up"])
+@pytest.mark.parametrize(
+    "number",
+    [1, 2, 5, 6, 7],
+    ids=["checked", "first warmed up", "last warmed up", "first round", "last round"],
+)
 def test_a_rival_that_fails_is_left_out(number: int, bench: Bench) -> None:
     others = [contestant(name, lambda: 1) for name in ("first", "last")]
     rival = contestant("rival", fails_at(number))
