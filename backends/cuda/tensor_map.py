@@ -49,10 +49,6 @@ class TensorSwizzle(IntEnum):
     B128 = 128
 
 
-FAST_MEMORY = 4e12
-"""Bytes a second, between those of an H100 (3.35e12) and those of an H200 (4.8e12)."""
-
-
 class TensorFill(Enum):
     """What loads where the tensor has no elements."""
 
@@ -77,7 +73,8 @@ class TensorMap:
     all dimensions but the innermost. The box spans ``box`` elements of each dimension, of which
     every ``steps``-th one is copied (not so in the innermost dimension, whose step has no effect);
     its elements lie densely in shared memory. With ``tf32`` loads round f32 elements to the nearest
-    tf32, ties to even. Layouts with interleaved channels are for images and not offered.
+    tf32, ties to even. ``promotion`` is the device's affair (``promotion_for``), which whoever
+    encodes the map knows. Layouts with interleaved channels are for images and not offered.
     """
 
     dtype: DType
@@ -145,6 +142,10 @@ class TensorMap:
             yield f"address {address:#x}; it takes multiples of {_UNIT}"
 
 
+_FAST_MEMORY = 4e12
+"""Bytes a second, between those of an H100 (3.35e12) and those of an H200 (4.8e12)."""
+
+
 def promotion_for(memory_bandwidth: float) -> Promotion:
     """What a miss brings into L2, for memory that moves so many bytes a second.
 
@@ -152,7 +153,7 @@ def promotion_for(memory_bandwidth: float) -> Promotion:
     of L2 has more to carry. On an H200 128 bytes alone took 2 to 4 % off routings that are bound by
     memory, on an H100, whose memory is the slower one, they added as much.
     """
-    return Promotion.B128 if memory_bandwidth > FAST_MEMORY else Promotion.B256
+    return Promotion.B128 if memory_bandwidth > _FAST_MEMORY else Promotion.B256
 
 
 def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:

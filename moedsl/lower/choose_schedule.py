@@ -1,9 +1,9 @@
 """Fill in every decision that a schedule request leaves open.
 
 The defaults are the fastest found for the rows per expert that are expected, those of the portable
-path on an H200, those of specialised warps on an H100. They are proposals, tried from the best
-down, and the first that the target has room for is taken. What a request gives is never changed,
-even if nothing fits then: the legality rules say so.
+path on an H200, those of specialised warps on an H100 and an H200. They are proposals, tried from
+the best down, and the first that the target has room for is taken. What a request gives is never
+changed, even if nothing fits then: the legality rules say so.
 """
 
 from __future__ import annotations

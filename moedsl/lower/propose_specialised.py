@@ -1,4 +1,4 @@
-"""Schedules for specialised warps that are worth trying, the fastest found on an H100 first.
+"""Schedules for specialised warps that are worth trying, the fastest on an H100 and an H200 first.
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
 rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
@@ -73,7 +73,7 @@ _LEAST_ROWS = 32
 _GROUP, _KEPT_GROUP, _MIXED_GROUP = 16, 8, 4
 """Row tiles that walk through the columns together: they share weights in L2. Fewer where tiles of
 other experts come in between, and more would be gone from L2 before they are needed again; half as
-few where these others' weights leave first.
+many where these others' weights leave first.
 """
 _HOPPER = TARGETS["sm_90a"]
 """The only target with specialised warps."""
@@ -83,8 +83,8 @@ _HOPPER = TARGETS["sm_90a"]
 class Shape:
     """``rows`` are the most of a tile, ``stages`` the most and the fewest worth having.
 
-    With ``paired`` experts may have two row tiles, and few have many; with ``kept`` too, those few
-    have most of the rows.
+    With ``paired`` experts may have two row tiles, and few have many; with ``kept``, what these few
+    read stays in L2 before what is read once.
     """
 
     rows: int

@@ -100,13 +100,7 @@ SPECIALISED = {
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
     "gathered to scattered": (
         forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
-        replace(
-            TURNS,
-            tile=TileShape(96, 128, 128),
-            tails=(32,),
-            producer_registers=48,
-            consumer_registers=208,
-        ),
+        replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,), consumer_registers=216),
     ),
     "gate and up in turns": (gate_up(), replace(TURNS, tile=TileShape(128, 64, 64), tails=())),
     "tf32 shared": (

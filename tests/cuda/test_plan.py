@@ -238,7 +238,7 @@ def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str])
     numbers: dict[int, tuple[int, ...]] = {}
     for line in lines[1:-1]:
         cta, once, expert, row, height, live, column, split, number, *depth = map(int, line.split())
-        assert once == read_once(kernel, rows, expert)
+        assert once == read_once(kernel, rows, expert, column)
         walked[cta].append((expert, row, height, live, column, split, *depth))
         assert numbers.setdefault(number, (expert, row, column)) == (expert, row, column) or (
             kernel.schedule.split_k == 1
@@ -250,12 +250,21 @@ def check_walk(kernel: TileKernel, rows: list[int], ctas: int, lines: list[str])
         assert all(0 <= number < most_tiles(kernel, sum(rows)) for number in numbers)
 
 
-def read_once(kernel: TileKernel, rows: list[int], expert: int) -> bool:
-    """Whether one tile, or pair, has all of the expert's rows, and not so for every expert."""
+def read_once(kernel: TileKernel, rows: list[int], expert: int, column: int) -> bool:
+    """Whether one tile, or pair, has all of the expert's rows, and not so for every expert. In the
+    last of an odd number of column tiles there are no pairs.
+    """
     schedule = kernel.schedule
-    most = schedule.tile.rows * schedule.cluster_rows
-    asked = schedule.column_eviction is Eviction.ONCE
-    return asked and rows[expert] <= most < max(rows)
+    if schedule.column_eviction is not Eviction.ONCE:
+        return False
+    n = kernel.signature.index("n").extent
+    assert n is not None
+    tile = schedule.tile
+    column_tile = column // tile.columns
+    column_tiles = -(-n // tile.columns)
+    in_pairs = schedule.cluster_rows > 1 and (column_tile | 1) < column_tiles
+    together = tile.rows * (2 if in_pairs else 1)
+    return rows[expert] <= together and max(rows) > tile.rows * schedule.cluster_rows
 
 
 def most_tiles(kernel: TileKernel, rows: int) -> int:

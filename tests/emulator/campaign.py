@@ -35,6 +35,7 @@ from moedsl.ir.text import print_kernel
 from moedsl.ir.verify import FACTOR_TYPE
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.resources import resources
 from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
@@ -83,6 +84,10 @@ class Program:
         """What the schedule is for."""
         return HOPPER if self.schedule.specialised else PORTABLE
 
+    def _stages_differ(self) -> bool:
+        tile = build_tile(self.kernel, self.schedule, self.target)
+        return resources(tile, self.target).shared.stage_slots > self.schedule.stages
+
     def features(self) -> Iterator[str]:
         """What the program shows, in words to be counted."""
         signature, schedule = self.kernel.signature, self.schedule
@@ -108,6 +113,7 @@ class Program:
         if schedule.specialised:
             shown |= {
                 f"{schedule.cooperation}": True,
+                "stages of several lengths": self._stages_differ(),
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
                 f"store {schedule.epilogue_store}": True,

@@ -350,7 +350,7 @@ PORTABLE = (
     Bad(
         "MOE0427",
         "cache n",
-        "`once` for k, which as many tiles read for every expert",
+        "`once` for k, which equally many tiles read in every expert",
         SPECIALISED | {"column_eviction": Eviction.ONCE},
         GRADIENT,
     ),

@@ -63,6 +63,20 @@ SPECIAL = (
         "the copy engine cannot bring in tile n 72",
         SPECIALISED | tile(128, 72) | {"cluster_rows": 2},
     ),
+    Bad(
+        "MOE0418",
+        "n=128",
+        "the copy engine cannot bring in tile n 512",
+        SPECIALISED
+        | tile(16, 512)
+        | {"swap_ab": True, "consumers": 2, "stages": 3, "cluster_rows": 2},
+    ),
+    Bad(
+        "MOE0418",
+        "m=64",
+        "the copy engine cannot bring in tile m 384",
+        SPECIALISED | tile(384, 64) | {"swap_ab": True, "stages": 3, "cluster_rows": 2},
+    ),
     Bad("MOE0423", "cluster n", "`cluster` needs specialised warps", {"cluster_columns": 2}),
     Bad(
         "MOE0423",

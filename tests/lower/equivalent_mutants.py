@@ -136,6 +136,9 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/propose_specialised.py : (128, 112, 96) → (129, 112, 96)": SIXTEENS,
     "backends/cuda/emission/producer.py emit_producer: len(kernel.pipelines) > 1"
     " → len(kernel.pipelines) >= 1": "of one sum, its number would be kept where nothing reads it",
+    "backends/cuda/emission/fills.py _emit_boxes: len(heights) > 1 → len(heights) >= 1": (
+        "the index of an only height is 0"
+    ),
     "backends/cuda/emission/groups.py emit_consumer: writer.lines('moe::Ring<kRingSlots> tiles;',"
     " 'Stages stages;') → writer.lines('Stages stages;',"
     " 'moe::Ring<kRingSlots> tiles;')": INDEPENDENT,

@@ -16,7 +16,7 @@ from moedsl.bench.kernels import Workload
 from moedsl.bench.suite import public_cases
 from moedsl.ir.core import Compute
 from moedsl.ir.moe import MoeKernel
-from moedsl.ir.schedule import ExpertOrder, Schedule, TileShape
+from moedsl.ir.schedule import Cooperation, ExpertOrder, Schedule, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.resources import resources
@@ -304,3 +304,31 @@ def test_shared_memory_has_room_for_all_and_no_more(
     end = shared.tile_numbers_at + (experts * 4 if fuse_rows and split_k > 1 else 0)
     assert end <= shared.bytes < end + 16
     assert shared.bytes % 16 == 0
+
+
+@pytest.mark.parametrize(
+    ("stages", "tails", "slots"),
+    [(2, (16,), 2), (3, (16,), 4), (3, (48,), 3), (5, (16,), 6), (4, (), 4)],
+    ids=str,
+)
+def test_low_tiles_have_a_stage_more_where_they_leave_room(
+    stages: int, tails: tuple[int, ...], slots: int
+) -> None:
+    """Of 64 columns and 64 rows, or fewer, of 64 elements each."""
+    kernel, target = forward(k=1024), TARGETS["sm_90a"]
+    schedule = Schedule(
+        TileShape(64, 64, 64),
+        tails=tails,
+        swap_ab=True,
+        stages=stages,
+        consumers=2,
+        cooperation=Cooperation.PINGPONG,
+        producer_registers=40,
+        consumer_registers=232,
+    )
+    shared = resources(build_tile(kernel, schedule, target), target).shared
+    assert (shared.stage_bytes, shared.stage_slots) == (2 * 64 * 128, slots)
+    assert slots * shared.least_stage_bytes <= stages * shared.stage_bytes
+    counts = 2 * slots * 4 if slots > stages else 0
+    barriers = (2 * slots + 2 * 2 + 2) * 8
+    assert 0 <= shared.ring_at - shared.barriers_at - barriers - counts < 16

@@ -128,3 +128,7 @@ def test_a_cluster_shares_columns_where_a_map_leads_to_rows(
     found = {(s.cluster_rows, s.cluster_columns) for s in proposals(GATHER, shape)}
     assert found == clusters
     assert {s.row_eviction for s in proposals(GATHER, shape)} == {Eviction.NORMAL}
+    assert {s.column_eviction for s in proposals(GATHER, shape)} == {Eviction.NORMAL}
+    paired = [s for s in proposals(GATHER, shape) if s.cluster_rows == 2]
+    group = 4 if shape is SEVERAL else 16
+    assert {s.raster.group for s in paired} <= {group}

@@ -86,7 +86,7 @@ def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:
     )
     if stages > kernel.schedule.stages:
         taken = turns + 8 * kernel.schedule.consumers
-        writer.line(f"constexpr moe::u32 kTaken = {taken};  // by each stage")
+        writer.line(f"constexpr moe::u32 kTaken = {taken};  // by stages, as each producer counts")
     if kernel.schedule.cooperation is Cooperation.PINGPONG:
         writer.line(f"constexpr moe::u32 kTurn = {turns};  // of each consumer, to multiply")
 

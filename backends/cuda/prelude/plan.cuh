@@ -123,7 +123,7 @@ struct Plan {
         return shared_load<int>(Order::kTickets);
     }
 
-    // Whether one CTA, or a pair, has all rows of an expert: its columns are read once.
+    // Whether a CTA, or a pair, could have all rows of an expert: nobody else reads its columns.
     static MOE_DEVICE bool read_once(int count) {
         return count <= Order::kTileRows * (Order::kPairsRows ? 2 : 1);
     }
@@ -348,7 +348,11 @@ struct Walk {
         tile.height = Order::height(tile.rows);
         tile.split = split;
         tile.number = number;
-        if constexpr (Order::kOnce) tile.once = plan.rereads && Plan<Order>::read_once(tile.count);
+        if constexpr (Order::kOnce) {
+            // Two row tiles without a second column tile are no pair.
+            const bool whole = !Plan<Order>::wide(tile.count) || tile.below > 0;
+            tile.once = plan.rereads && whole && Plan<Order>::read_once(tile.count);
+        }
         if constexpr (Order::kCountTiles) {
             const int before = shared_load<int>(Order::kTileNumbers + member * 4);
             tile.number = before + row_tile * plan.column_tiles + column_tile;

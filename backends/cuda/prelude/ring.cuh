@@ -1,6 +1,6 @@
 // What roles hand each other in shared memory: stages of operands, and tiles. Both are rings of
 // slots with two mbarriers a slot, 8 bytes each: one for `full`, one for `empty`. A tile lies in its
-// slot; a stage is as long as its tile is high, and lies behind the one before.
+// slot; a stage lies behind the one before, and those of higher tiles are longer.
 
 namespace moe {
 
@@ -42,8 +42,9 @@ struct Ring {
     }
 
     MOE_DEVICE void wait_full(u32 full) const { barrier_wait(full + slot * 8, parity); }
-    // Until what was in the slot before is gone, and until what is in it is.
+    // Until the slot may be filled.
     MOE_DEVICE void wait_empty(u32 empty) const { barrier_wait(empty + slot * 8, parity ^ 1); }
+    // Until what was filled in at this place is gone.
     MOE_DEVICE void wait_emptied(u32 empty) const { barrier_wait(empty + slot * 8, parity); }
 };
 
@@ -83,7 +84,8 @@ struct StagesToFill : Stages<kSlots, kBytes> {
 
     MOE_DEVICE explicit StagesToFill(u32 the_taken) : taken(the_taken) {}
 
-    // The copy is late by what stands between the last wait and it.
+    // What can be done before the last wait is: a copy is late by what stands between. But the slot
+    // may still say what the oldest took.
     MOE_DEVICE void wait_free(u32 empty, u32 bytes) {
         const u32 needed = this->end + bytes > kBytes ? kBytes - this->end + bytes : bytes;
         while (room < needed) {

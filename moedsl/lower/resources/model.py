@@ -52,12 +52,13 @@ class SharedLayout:
     in flight, ``sort_slots`` is the power of two in which experts are sorted. At ``barriers_at``
     stand two mbarriers for each of ``stage_slots``, then two for each slot of the ring, if warps
     are specialised, and one for each consumer, for when they take turns. Lower tiles have shorter
-    stages there, and more of them, but none is shorter than ``least_stage_bytes``; for each, two
-    i32 of the producers then follow.
+    stages there, and more of them, ``stage_slots`` at most, but none is shorter than
+    ``least_stage_bytes``; if they differ, each producer's counts of bytes follow, an i32 a slot.
     """
 
     stage_bytes: int
     least_stage_bytes: int
+    stage_slots: int
     staging_at: int
     staging_bytes: int
     barriers_at: int
@@ -71,11 +72,6 @@ class SharedLayout:
     sort_slots: int
     tile_numbers_at: int
     bytes: int
-
-    @property
-    def stage_slots(self) -> int:
-        """The most stages that there can be."""
-        return self.staging_at // self.least_stage_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +137,11 @@ def lay_out(
     counts_tiles = schedule.fuse_rows > 0 and schedule.split_k > 1
     staging_at = schedule.stages * stage_bytes
     barriers_at = staging_at + owners * staging_bytes
+    stage_slots = staging_at // (least_stage_bytes or stage_bytes)
     ring_at = barriers_at
     if least_stage_bytes:
-        slots = staging_at // least_stage_bytes
-        taken = slots if slots > schedule.stages else 0
-        ring_at = aligned(barriers_at + 8 * (2 * (slots + ring_slots) + turns + taken), 16)
+        taken = stage_slots if stage_slots > schedule.stages else 0
+        ring_at = aligned(barriers_at + 8 * (2 * (stage_slots + ring_slots) + turns + taken), 16)
     tickets_at = ring_at + ring_slots * TILE_BYTES
     scratch_at = tickets_at + 16
     starts_at = scratch_at + 132
@@ -156,6 +152,7 @@ def lay_out(
     return SharedLayout(
         stage_bytes=stage_bytes,
         least_stage_bytes=least_stage_bytes or stage_bytes,
+        stage_slots=stage_slots,
         staging_at=staging_at,
         staging_bytes=staging_bytes,
         barriers_at=barriers_at,

@@ -167,33 +167,42 @@ def _flat_side_is_inner(case: Case) -> bool:
 def boxes_fit_engine(case: Case) -> Iterator[Finding]:
     """The copy engine brings a block of an operand in one box, or a CTA's share of it.
 
-    CTAs of a cluster share what they need alike, by whole groups of 8 positions.
+    CTAs of a cluster share what they need alike, by whole groups of 8 positions. Those of a pair
+    along the rows do so for some tiles, and bring in whole blocks for others.
     """
     schedule = case.schedule
     if not schedule.specialised:
         return
     heights = [("tile.rows", schedule.tile.rows), *(("tails", tail) for tail in schedule.tails)]
     for field, height in heights:
-        if not _fits_boxes(height, schedule.cluster):
+        if not _fits_boxes(case, height, schedule.cluster):
             yield _cannot_bring(case, (field, *case.cluster_fields), height, schedule.cluster)
             break
     columns = schedule.tile.columns
-    if not _fits_boxes(columns, schedule.cluster_rows):
+    if not _fits_boxes(case, columns, schedule.cluster_rows):
         fields = case.cluster_fields if schedule.cluster_rows > 1 else ()
         yield _cannot_bring(case, ("tile.columns", *fields), columns, schedule.cluster_rows)
 
 
-def _fits_boxes(extent: int, ctas: int) -> bool:
-    return extent % (ctas * FLAT_STEP) == 0 and extent // ctas <= MOST_BOX
+def _fits_boxes(case: Case, extent: int, ctas: int) -> bool:
+    return extent % (ctas * FLAT_STEP) == 0 and extent <= _most_brought_in(case, ctas)
+
+
+def _most_brought_in(case: Case, ctas: int) -> int:
+    """By ``ctas`` that share, or, in a pair along the rows, by each alone."""
+    return MOST_BOX if case.schedule.cluster_rows > 1 else ctas * MOST_BOX
 
 
 def _cannot_bring(case: Case, fields: tuple[str, ...], extent: int, ctas: int) -> Finding:
     who = f"each of the {ctas} CTAs of a cluster" if ctas > 1 else "the engine"
+    what = "all or half of it" if case.schedule.cluster_rows > 1 else "its share"
+    if ctas == 1:
+        what = "all of it"
     return Finding(
         fields,
         f"the copy engine cannot bring in {case.words(fields[0])} {extent}",
-        f"must be a multiple of {ctas * FLAT_STEP}, at most {ctas * MOST_BOX}",
-        (f"{who} brings in a multiple of {FLAT_STEP}, at most {MOST_BOX}",),
+        f"must be a multiple of {ctas * FLAT_STEP}, at most {_most_brought_in(case, ctas)}",
+        (f"{who} brings in {what}, a multiple of {FLAT_STEP}, at most {MOST_BOX}",),
     )
 
 

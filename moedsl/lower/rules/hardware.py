@@ -114,7 +114,7 @@ def once_is_for_weights_of_tiled_rows(case: Case) -> Iterator[Finding]:
     elif schedule.column_eviction is Eviction.ONCE and not case.kernel.signature.row_grouped:
         yield Finding(
             ("column_eviction",),
-            f"`once` for {columns}, which as many tiles read for every expert",
+            f"`once` for {columns}, which equally many tiles read in every expert",
             f"experts differ only where {rows} are ragged",
             help="use `first`, `last` or `normal`",
         )

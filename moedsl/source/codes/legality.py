@@ -161,7 +161,8 @@ Use fewer consumers, another tile, or `pingpong`, where no tile is shared.
 
 MOE0418 copy engine cannot bring the tile in
 Specialised warps let the copy engine (TMA) bring operands in, by boxes of at most 256 positions.
-CTAs of a cluster share rows or columns of a tile: each brings in as many, in groups of 8.
+CTAs of a cluster share rows or columns of a tile: each brings in as many, in groups of 8. Those of
+a pair along the rows also bring in all, where a tile has no neighbour to share with.
 
     tile m=64 n=128 k=64
     tails m=24
@@ -169,7 +170,8 @@ CTAs of a cluster share rows or columns of a tile: each brings in as many, in gr
     cluster n=2                   # 24 rows are 3 groups of 8, for 2 CTAs
     registers producer=40 consumer=232
 
-Use heights and columns of which each CTA that shares them has a multiple of 8, and at most 256.
+Use heights and columns of which each CTA that shares them has a multiple of 8, and at most 256. In
+a pair along the rows (`cluster m=2`) there are at most 256 in all.
 
 MOE0419 cache needs the copy engine
 `cache` hints at how long the L2 cache should keep an operand. Only copies of the copy engine (TMA)
