@@ -36,6 +36,7 @@ _SPECIALISED_PARTS = (
         "hopper_wgmma",
         WGMMA_PART,
         "plan",
+        "walk",
         "ring",
         "boxes",
     ),
@@ -136,7 +137,7 @@ def prelude_parts(kernel: GpuKernel) -> list[str]:
             *(["group_split"] if kernel.schedule.split_k > 1 else []),
         ]
     sums = "simt" if kernel.signature.compute is Compute.F32 else "tensor_core"
-    parts = ["words", "memory", "async", "convert", "math", "operand", "plan"]
+    parts = ["words", "memory", "async", "convert", "math", "operand", "plan", "walk"]
     if sums == "tensor_core":
         parts.append("mma")
     parts += [sums, "epilogue"]

@@ -1,4 +1,4 @@
-// One thread as a whole CTA, on the host: enough of the prelude's primitives to run plan.cuh.
+// One thread as a whole CTA, on the host: enough of the primitives to run plan.cuh and walk.cuh.
 
 #include <cstdio>
 #include <cstring>

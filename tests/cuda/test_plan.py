@@ -157,7 +157,8 @@ def program(kernels: list[TileKernel], tmp_path_factory: pytest.TempPathFactory)
     )
     structs = [order_struct(kernel, number) for number, kernel in enumerate(kernels)]
     shim = (__file__).replace("test_plan.py", "plan_shim.h")
-    text = [f'#include "{shim}"', prelude_text("plan"), *structs, MAIN.replace("CASES", cases)]
+    parts = [prelude_text(name) for name in ("plan", "walk")]
+    text = [f'#include "{shim}"', *parts, *structs, MAIN.replace("CASES", cases)]
     source = folder / "plan.cpp"
     source.write_text("\n".join(text))
     command = ["g++", "-std=c++20", "-O1", "-o", str(folder / "plan"), str(source)]

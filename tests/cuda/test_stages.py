@@ -55,7 +55,7 @@ int main() { std::printf("%d %d\\n", differences<5, 12>(), differences<4, 17>())
 
 def test_skipping_stages_is_advancing_as_often(tmp_path: Path) -> None:
     shim = __file__.replace("test_stages.py", "plan_shim.h")
-    parts = [prelude_text("plan"), PRIMITIVES, prelude_text("ring")]
+    parts = [prelude_text("plan"), prelude_text("walk"), PRIMITIVES, prelude_text("ring")]
     source = tmp_path / "stages.cpp"
     source.write_text("\n".join([f'#include "{shim}"', "#define MOE_UNROLL", *parts, MAIN]))
     program = tmp_path / "stages"
