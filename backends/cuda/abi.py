@@ -93,12 +93,14 @@ class TensorMapOf:
     ``box`` are elements of each dimension of the tensor, outermost first (as its dims). Swizzle is
     128 bytes. ``clip`` is the number of a dimension (0 outermost, never the innermost) whose end
     the coordinates say, or None; ``tensor_map.map_of`` tells how. ``tf32``: loads round to tf32.
+    ``few_rows``: it is read by tiles of few rows, which are bound by memory.
     """
 
     tensor: str
     box: tuple[int, ...]
     clip: int | None = None
     tf32: bool = False
+    few_rows: bool = False
 
 
 ArgumentSource = (

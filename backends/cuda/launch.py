@@ -6,7 +6,7 @@ A launch then only writes addresses into the argument struct and calls the drive
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
@@ -23,7 +23,7 @@ from moedsl.backends.cuda.abi import (
 )
 from moedsl.backends.cuda.driver import check, current, driver, gpu_count, is_current, load
 from moedsl.backends.cuda.streams import LEGACY_STREAM, PER_THREAD_STREAM
-from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of, promotion_for
+from moedsl.backends.cuda.tensor_map import MAP_BYTES, TensorMap, encode, map_of
 from moedsl.backends.cuda.workspace import Scratch, Workspaces
 from moedsl.source.diagnostic import UnavailableError
 from moedsl.work import ceil_div
@@ -148,8 +148,7 @@ class MappedTensor:
         self.number = number
         self.address: int | None = None
         self._places = [slice(offset, offset + MAP_BYTES) for offset, _ in maps]
-        promotion = promotion_for(device.memory_bandwidth)
-        self._descriptions = [replace(description, promotion=promotion) for _, description in maps]
+        self._descriptions = [description for _, description in maps]
         self._device = device
         self._encoded: dict[int, list[bytes]] = {}
 
@@ -191,7 +190,8 @@ class BoundLaunch:
         tiles = generated.grid.most_tiles(call.sizes)
         self._layout = lay_out(generated, tiles, self._blocks)
         self._arguments = bytearray(generated.argument_bytes)
-        varying = fill_arguments(self._arguments, generated, order, call)
+        bandwidth = resident.device.memory_bandwidth
+        varying = fill_arguments(self._arguments, generated, order, call, bandwidth)
         self._pointers, self._workspace = varying.pointers, varying.workspace
         self._maps = self._mapped(varying, call) if self._blocks else []
         buffer = (ctypes.c_char * generated.argument_bytes).from_buffer(self._arguments)
@@ -320,7 +320,11 @@ class Varying:
 
 
 def fill_arguments(
-    arguments: bytearray, generated: GeneratedKernel, order: Sequence[str], call: Call
+    arguments: bytearray,
+    generated: GeneratedKernel,
+    order: Sequence[str],
+    call: Call,
+    memory_bandwidth: float = 0,
 ) -> Varying:
     """Write what stays the same, say what does not. ValueError for a map that cannot be.
 
@@ -342,7 +346,7 @@ def fill_arguments(
                 continue
             case TensorMapOf(tensor) as source:
                 _, maps = varying.maps.setdefault(numbers[tensor], (tensor, []))
-                maps.append((field.offset, map_of(source, call.arrays[tensor])))
+                maps.append((field.offset, map_of(source, call.arrays[tensor], memory_bandwidth)))
                 continue
             case TensorStride(tensor, dim):
                 value = call.arrays[tensor].strides[dim]

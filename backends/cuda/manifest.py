@@ -80,8 +80,9 @@ def _describe(source: ArgumentSource) -> dict[str, object]:
             return {"is": "offsets"}
         case WorkspacePointer(part):
             return {"is": "workspace", "of": str(part)}
-        case TensorMapOf(tensor, box, clip, tf32):
+        case TensorMapOf(tensor, box, clip, tf32, few_rows):
             box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(TensorSwizzle.B128)}
-            return {"is": "tensor_map", "of": tensor, **box_and_clip, "tf32": tf32}
+            kinds = {"tf32": tf32, "few_rows": few_rows}
+            return {"is": "tensor_map", "of": tensor, **box_and_clip, **kinds}
         case unreachable:
             assert_never(unreachable)

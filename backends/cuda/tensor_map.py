@@ -73,8 +73,7 @@ class TensorMap:
     all dimensions but the innermost. The box spans ``box`` elements of each dimension, of which
     every ``steps``-th one is copied (not so in the innermost dimension, whose step has no effect);
     its elements lie densely in shared memory. With ``tf32`` loads round f32 elements to the nearest
-    tf32, ties to even. ``promotion`` is the device's affair (``promotion_for``), which whoever
-    encodes the map knows. Layouts with interleaved channels are for images and not offered.
+    tf32, ties to even. Layouts with interleaved channels are for images and not offered.
     """
 
     dtype: DType
@@ -146,17 +145,19 @@ _FAST_MEMORY = 4e12
 """Bytes a second, between those of an H100 (3.35e12) and those of an H200 (4.8e12)."""
 
 
-def promotion_for(memory_bandwidth: float) -> Promotion:
-    """What a miss brings into L2, for memory that moves so many bytes a second.
+def _promotion(source: TensorMapOf, memory_bandwidth: float) -> Promotion:
+    """What a miss brings into L2.
 
     The next 128 bytes, which the next stage needs, are there early; but the path between the halves
-    of L2 has more to carry. On an H200 128 bytes alone took 2 to 4 % off routings that are bound by
-    memory, on an H100, whose memory is the slower one, they added as much.
+    of L2 has more to carry. On an H200 128 bytes alone took 1 to 4 % off routings with few rows an
+    expert, and added 2 % where rows are gathered; on an H100, whose memory is the slower part, they
+    added 2 to 4 %.
     """
-    return Promotion.B128 if memory_bandwidth > _FAST_MEMORY else Promotion.B256
+    fast = memory_bandwidth > _FAST_MEMORY
+    return Promotion.B128 if fast and source.few_rows else Promotion.B256
 
 
-def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:
+def map_of(source: TensorMapOf, view: ArrayView, memory_bandwidth: float = 0) -> TensorMap:
     """The map of the array ``view``, which is VECTOR, that a kernel takes as ``source``.
 
     Its dimensions are the array's. With ``clip`` that dimension's extent is CLIP_EXTENT, and two
@@ -186,6 +187,7 @@ def map_of(source: TensorMapOf, view: ArrayView) -> TensorMap:
         tuple(reversed(strides)),
         tuple(reversed(box)),
         swizzle=TensorSwizzle.B128,
+        promotion=_promotion(source, memory_bandwidth),
         tf32=source.tf32,
     )
     if obstacle := description.obstacle():

@@ -256,6 +256,19 @@ def member(field: ArgumentField) -> str:
     return re.sub(r"(\d+)$", r"[\1]", field.name) if mapped else field.name
 
 
+@pytest.mark.parametrize(
+    ("form", "few"),
+    [("pairs", True), ("gathered in pairs", False), ("stored", False), ("low", True)],
+)
+def test_maps_tell_of_few_rows(form: str, few: bool) -> None:
+    low = forward(), replace(STORED, tile=TileShape(32, 128, 64), tails=())
+    kernel, schedule = low if form == "low" else SPECIALISED[form]
+    fields = generate(lowered(kernel, schedule), vector(kernel)).arguments
+    maps = [field.source for field in fields if isinstance(field.source, TensorMapOf)]
+    inputs = [source for source in maps if source.tensor != "y"]
+    assert inputs and {source.few_rows for source in inputs} == {few}
+
+
 def test_workspace_follows_the_schedule() -> None:
     def parts(schedule: Schedule) -> set[str]:
         return {rule.part.value for rule in unit_of(schedule).workspace}

@@ -61,8 +61,8 @@ NO_WORKSPACE = replace(GENERATED, arguments=FIELDS[:6], workspace=())
 MAPS = replace(
     NO_WORKSPACE,
     arguments=(
-        ArgumentField("tall", TensorMapOf("x", (64, 64)), 0, bytes=128),
-        ArgumentField("w", TensorMapOf("w", (1, 32, 64)), 128, bytes=128),
+        ArgumentField("tall", TensorMapOf("x", (64, 64), few_rows=True), 0, bytes=128),
+        ArgumentField("w", TensorMapOf("w", (1, 32, 64), few_rows=True), 128, bytes=128),
         ArgumentField("flat", TensorMapOf("x", (16, 64), clip=0), 256, bytes=128),
         ArgumentField("offs", OffsetsPointer(), 384),
     ),

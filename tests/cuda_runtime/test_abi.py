@@ -175,6 +175,7 @@ def test_maps_and_clusters_are_in_the_manifest() -> None:
             "clip": 0,
             "swizzle": 128,
             "tf32": False,
+            "few_rows": False,
         }
     ]
     assert written["cluster"] == 2

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from moedsl.ir.core import Access
     from moedsl.ir.schedule import Schedule
 
+_LOW = 32
+"""Rows of a tile that is low."""
 PANEL = 64
 """Neighbouring positions in one line of a block: 128 bytes of 2-byte elements."""
 
@@ -135,10 +137,20 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
                 positions = shares
             case _:
                 positions = (*heights, *shares)
+    few_rows = _few_rows(kernel)
     return tuple(
-        TensorMapOf(copy.access.tensor, _box(kernel, fill, copy.access, extent), clip, tf32)
+        TensorMapOf(
+            copy.access.tensor, _box(kernel, fill, copy.access, extent), clip, tf32, few_rows
+        )
         for extent in positions
     )
+
+
+def _few_rows(kernel: GpuKernel) -> bool:
+    """Whether tiles are what defaults take for few rows an expert, and no rows are gathered."""
+    if len(tensor_copies(kernel)) < sum(len(pipeline.buffers) for pipeline in kernel.pipelines):
+        return False
+    return kernel.schedule.cluster_rows > 1 or kernel.schedule.tile.rows <= _LOW
 
 
 def _store_map(kernel: GpuKernel, store: Store) -> TensorMapOf:
