@@ -136,6 +136,12 @@ EQUIVALENT: dict[str, str] = {
     "moedsl/lower/propose_specialised.py : (128, 112, 96) → (129, 112, 96)": SIXTEENS,
     "backends/cuda/emission/producer.py emit_producer: len(kernel.pipelines) > 1"
     " → len(kernel.pipelines) >= 1": "of one sum, its number would be kept where nothing reads it",
+    (
+        "moedsl/lower/resources/model.py lay_out: kernel: TileKernel, stage_bytes: int, stagi"
+        "ng_bytes: int, owners: int, ring_slots: int, least_stage_bytes: int | None=None, tur"
+        "ns: int=0 → kernel: TileKernel, stage_bytes: int, staging_bytes: int, owners: int, r"
+        "ing_slots: int, least_stage_bytes: int | None=None, turns: int=1"
+    ): "nobody takes turns where stages have no mbarriers",
     "backends/cuda/emission/fills.py _emit_boxes: len(heights) > 1 → len(heights) >= 1": (
         "the index of an only height is 0"
     ),
