@@ -149,9 +149,9 @@ def _promotion(source: TensorMapOf, memory_bandwidth: float) -> Promotion:
     """What a miss brings into L2.
 
     The next 128 bytes, which the next stage needs, are there early; but the path between the halves
-    of L2 has more to carry. On an H200 128 bytes alone took 1 to 4 % off routings with few rows an
-    expert, and added 2 % where rows are gathered; on an H100, whose memory is the slower part, they
-    added 2 to 4 %.
+    of L2 has more to carry. On an H200 128 bytes alone took 2 to 6 % off skewed routings, 2 % off
+    decoding, changed others with few rows an expert by at most 1 %, and seemed to add 2 % where
+    rows are gathered; on an H100, whose memory is the slower part, they added up to 4 %.
     """
     fast = memory_bandwidth > _FAST_MEMORY
     return Promotion.B128 if fast and source.few_rows else Promotion.B256
