@@ -130,7 +130,7 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
 def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
-        gather = ["gather"] if fills.gathers(kernel.role(RoleName.ROWS)) else []
+        gather = ["gather"] if kernel.role(RoleName.ROWS).gathers else []
         return [
             *_SPECIALISED_PARTS,
             *gather,

@@ -167,6 +167,12 @@ class Role:
     body: tuple[RoleOp, ...]
     span: Span = NOWHERE
 
+    @property
+    def gathers(self) -> bool:
+        """Whether the warps of a producer copy by themselves, through a map."""
+        fills = [op for op in self.body if isinstance(op, Fill)]
+        return any(copy.way is CopyWay.MAPPED for fill in fills for copy in fill.body)
+
 
 TileOp = Pipeline | JoinParts | Epilogue | Role
 

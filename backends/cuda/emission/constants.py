@@ -60,10 +60,10 @@ def _stage_counts(kernel: GpuKernel) -> tuple[str, ...]:
 
 
 def _stage_room(kernel: GpuKernel) -> str:
-    size = kernel.resources.shared.stage_bytes
+    shared = kernel.resources.shared
     if not kernel.schedule.specialised:
-        return f"constexpr moe::u32 kStageBytes = {size};"
-    return f"constexpr moe::u32 kStagesBytes = {kernel.schedule.stages * size};"
+        return f"constexpr moe::u32 kStageBytes = {shared.stage_bytes};"
+    return f"constexpr moe::u32 kStagesBytes = {shared.staging_at};"
 
 
 def _emit_barriers(writer: Writer, kernel: GpuKernel) -> None:

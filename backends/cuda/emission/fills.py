@@ -20,7 +20,7 @@ from moedsl.backends.cuda.emission.maps import (
     sharing,
 )
 from moedsl.backends.cuda.emission.writer import identifier
-from moedsl.backends.cuda.gpu import CopyWay, Fill, Role, RoleName, Side
+from moedsl.backends.cuda.gpu import CopyWay, Fill, RoleName, Side
 from moedsl.ir.schedule import Eviction
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, block_depth
 
@@ -45,7 +45,7 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
     """``produce_columns`` and ``produce_rows``: stages of every sum of every tile."""
     for name in PRODUCERS:
         role = kernel.role(name)
-        alone = not gathers(role)
+        alone = not role.gathers
         writer.line(f"// Brings in the {name} of every stage, as soon as the stage is free.")
         with writer.block(f"MOE_DEVICE void produce_{name}(const Arguments& arguments)"):
             writer.line("moe::Ring<kRingSlots> tiles;")
@@ -87,12 +87,6 @@ def _emit_fill(writer: Writer, kernel: GpuKernel, fill: Fill, number: int) -> No
             _emit_tensor_copies(writer, kernel, fill)
 
 
-def gathers(role: Role) -> bool:
-    """Whether the warps of a producer copy by themselves, through a map."""
-    fills = [op for op in role.body if isinstance(op, Fill)]
-    return any(copy.way is CopyWay.MAPPED for fill in fills for copy in fill.body)
-
-
 def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     """Stages of rows that a map leads to."""
     signature = kernel.signature
@@ -129,10 +123,14 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         )
 
 
-def block_place(buffer: Buffer) -> str:
-    """Where number ``block`` of an operand's blocks lies in the stage that starts at ``base``."""
-    rows = buffer.side is Side.ROWS
-    size = f"({row_block_bytes(buffer)})" if rows else str(column_block_bytes(buffer))
+def block_place(buffer: Buffer, size: str = "") -> str:
+    """Where number ``block`` of an operand's blocks lies in the stage that starts at ``base``.
+
+    ``size`` names a block's bytes, where they have a name.
+    """
+    if not size:
+        rows = buffer.side is Side.ROWS
+        size = f"({row_block_bytes(buffer)})" if rows else str(column_block_bytes(buffer))
     behind = f"kStageBlocks * {buffer.offset} + " if buffer.offset else ""
     return f"base + {behind}block * {size}"
 

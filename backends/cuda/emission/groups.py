@@ -10,9 +10,9 @@ from moedsl.backends.cuda.emission.consumer import emit_height_switch, sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
 from moedsl.backends.cuda.emission.fills import (
     TILES,
+    block_place,
     emit_range,
     filled_bytes,
-    gathers,
     stages_alike,
 )
 from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
@@ -177,7 +177,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
 def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
     emit_range(writer, kernel, pipeline.over)
     writer.line(f"constexpr moe::u32 kBytes = stage_bytes{number}(kHeight);")
-    by_threads = gathers(kernel.role(RoleName.ROWS))
+    by_threads = kernel.role(RoleName.ROWS).gathers
     for buffer in pipeline.buffers:
         positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
         major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
@@ -215,11 +215,10 @@ def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number
 def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
     rows = buffer.side is Side.ROWS
     name = buffer.name
-    behind = f"kStageBlocks * {buffer.offset} + " if buffer.offset else ""
     first = f"Groups<kHeight>::{'row' if rows else 'column'}(group)"
     writer.line(
         f"const moe::u64 {name} = {name}_block::describe("
-        f"base + {behind}block * {name}_block::kBytes, {first});"
+        f"{block_place(buffer, f'{name}_block::kBytes')}, {first});"
     )
 
 

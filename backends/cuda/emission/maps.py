@@ -12,6 +12,7 @@ from moedsl.backends.cuda.gpu import Copy, CopyWay, Fill, RoleName, Side
 from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.schedule import EpilogueStore
+from moedsl.lower.propose_specialised import DECODE
 from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, staged_part
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from moedsl.ir.core import Access
     from moedsl.ir.schedule import Schedule
 
-_LOW = 32
-"""Rows of a tile that is low."""
 PANEL = 64
 """Neighbouring positions in one line of a block: 128 bytes of 2-byte elements."""
 
@@ -148,9 +147,9 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
 
 def _few_rows(kernel: GpuKernel) -> bool:
     """Whether tiles are what defaults take for few rows an expert, and no rows are gathered."""
-    if len(tensor_copies(kernel)) < sum(len(pipeline.buffers) for pipeline in kernel.pipelines):
-        return False
-    return kernel.schedule.cluster_rows > 1 or kernel.schedule.tile.rows <= _LOW
+    schedule = kernel.schedule
+    low = schedule.cluster_rows > 1 or schedule.tile.rows <= DECODE.rows
+    return low and not kernel.role(RoleName.ROWS).gathers
 
 
 def _store_map(kernel: GpuKernel, store: Store) -> TensorMapOf:

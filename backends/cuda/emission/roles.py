@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import build_plan
-from moedsl.backends.cuda.emission.fills import GROUP_WARPS, PRODUCERS, gathers
+from moedsl.backends.cuda.emission.fills import GROUP_WARPS, PRODUCERS
 from moedsl.backends.cuda.gpu import Role, RoleName
 from moedsl.ir.schedule import Cooperation, Persistence
 from moedsl.lower.resources.specialised import GROUP, consumers_of_tile
@@ -67,7 +67,7 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                 assert isinstance(role, Role)
                 if role.name is not RoleName.CONSUMER:
                     # Those who copy by themselves have a warpgroup of their own.
-                    first = GROUP_WARPS if gathers(role) else first
+                    first = GROUP_WARPS if role.gathers else first
                     _emit_role(writer, role, first, clustered)
                     first += role.warps
         with writer.otherwise():
@@ -104,7 +104,7 @@ def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
                 f"if ({leader}moe::lane_index() == 0) schedule_tiles(arguments, plan);",
             )
         else:
-            one = "" if gathers(role) else "if (moe::elect()) "
+            one = "" if role.gathers else "if (moe::elect()) "
             writer.lines(
                 f'moe::role("producer of {role.name}");', f"{one}produce_{role.name}(arguments);"
             )
@@ -115,7 +115,7 @@ def fillers(kernel: GpuKernel) -> int:
     for each thread that copies by itself.
     """
     roles = [kernel.role(name) for name in PRODUCERS]
-    return sum(32 * role.warps if gathers(role) else 1 for role in roles)
+    return sum(32 * role.warps if role.gathers else 1 for role in roles)
 
 
 def emptiers(kernel: GpuKernel) -> int:
