@@ -19,7 +19,8 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
 * Items are numbered expert by expert (leaders for fused ones) in ``schedule.order``, inside an
   expert in raster order, and inside a tile by split: item numbers of one tile's splits are
   consecutive. If experts are interleaved, this holds of those with several row tiles and of the
-  others, each for themselves.
+  others, each for themselves. The last sixteenth of all items are others', where there are so many:
+  when work runs out, their short ones leave the machine less idle.
 """
 
 from __future__ import annotations
@@ -152,9 +153,11 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
 def _interleaved(wide: Sequence[Item], narrow: Sequence[Item]) -> Iterator[Item]:
     """Both in their order, ``wide`` ones spread evenly: a rule that every item can evaluate."""
     total = len(wide) + len(narrow)
-    for number in range(total):
-        before, through = (n * len(wide) // total for n in (number, number + 1))
+    mixed = max(len(wide), total - total // 16)
+    for number in range(mixed):
+        before, through = (n * len(wide) // mixed for n in (number, number + 1))
         yield wide[before] if through > before else narrow[number - before]
+    yield from narrow[mixed - len(wide) :]
 
 
 def _plan_experts(

@@ -201,16 +201,28 @@ def consecutive(schedule: Schedule, items: list[Item]) -> list[int]:
 
 @relaxed
 @given(plans)
-def test_interleaved_items_of_wide_experts_are_spread_evenly(
+def test_interleaved_items_of_wide_experts_are_spread_evenly_before_the_end(
     plan: tuple[Schedule, list[int], int],
 ) -> None:
     schedule, rows, columns = plan
     schedule = replace(schedule, order=ExpertOrder.INTERLEAVED)
     items = list(plan_rows(schedule, rows, columns))
     several = [wide(schedule, rows, item) for item in items]
-    for count in range(len(items) + 1):
-        # As many among the first ones as their share of all items, less than one to spare.
-        assert 0 <= count * sum(several) - sum(several[:count]) * len(items) < max(1, len(items))
+    mixed = max(sum(several), len(items) - len(items) // 16)
+    for count in range(mixed + 1):
+        # As many among the first ones as their share of these, less than one to spare.
+        assert 0 <= count * sum(several) - sum(several[:count]) * mixed < max(1, mixed)
+    assert not any(several[mixed:])
+
+
+def test_interleaving_ends_with_narrow_items_if_there_are_enough() -> None:
+    schedule = Schedule(TileShape(64, 16, 16), order=ExpertOrder.INTERLEAVED)
+    rows = [64] * 30 + [128] * 2
+    experts = [item.tiles[0].expert for item in plan_rows(schedule, rows, 16)]
+    assert experts[-3:] == [31, 28, 29]
+    assert [e for e in experts if e < 30] == list(range(30))
+    few = [item.tiles[0].expert for item in plan_rows(schedule, [64, *[128] * 20], 16)]
+    assert few == [*(e for e in range(1, 21) for _ in range(2)), 0]
 
 
 def test_interleaving_and_clusters_are_as_documented() -> None:

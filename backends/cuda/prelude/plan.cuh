@@ -25,6 +25,7 @@ enum class Persistence { kStatic, kDynamic, kOff };
 
 MOE_DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MOE_DEVICE int lesser(int a, int b) { return a < b ? a : b; }
+MOE_DEVICE int greater(int a, int b) { return a < b ? b : a; }
 
 // Sum of the values of lower threads. `scratch` is i32[33] in shared memory; all threads call.
 template <int kThreads>
@@ -131,11 +132,14 @@ struct Plan {
 
     static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
 
-    // The item that comes `number`-th: wide ones are spread evenly among the others.
+    // The item that comes `number`-th: wide ones are spread evenly among the others, of which some are
+    // kept for the end.
     MOE_DEVICE int item_at(int number) const {
         if constexpr (Order::kInterleaved) {
-            const i64 before = static_cast<i64>(number) * wide_items / items;
-            const i64 through = (static_cast<i64>(number) + 1) * wide_items / items;
+            const int mixed = greater(wide_items, items - items / 16);
+            if (number >= mixed) return number;
+            const i64 before = static_cast<i64>(number) * wide_items / mixed;
+            const i64 through = (static_cast<i64>(number) + 1) * wide_items / mixed;
             return static_cast<int>(through > before ? before : wide_items + number - before);
         }
         return number;
