@@ -173,8 +173,12 @@ def test_items_of_an_expert_and_splits_of_a_tile_are_consecutive(
     schedule, rows, columns = plan
     items = list(plan_rows(schedule, rows, columns))
     if schedule.order is ExpertOrder.INTERLEAVED:
-        for several in (True, False):
-            alike = [item for item in items if wide(schedule, rows, item) is several]
+        for kind in ((True, False), (False, False), (False, True)):
+            alike = [
+                item
+                for item in items
+                if (wide(schedule, rows, item), low(schedule, rows, item)) == kind
+            ]
             assert consecutive(schedule, alike) == sorted(consecutive(schedule, alike))
         return
     order = consecutive(schedule, items)
@@ -187,6 +191,11 @@ def test_items_of_an_expert_and_splits_of_a_tile_are_consecutive(
 def wide(schedule: Schedule, rows: list[int], item: Item) -> bool:
     """Whether the item is one of an expert with several row tiles."""
     return rows[item.tiles[0].expert] > schedule.tile.rows
+
+
+def low(schedule: Schedule, rows: list[int], item: Item) -> bool:
+    """Whether the item is one of an expert with at most a third of a tile's rows."""
+    return 3 * rows[item.tiles[0].expert] <= schedule.tile.rows
 
 
 def consecutive(schedule: Schedule, items: list[Item]) -> list[int]:
@@ -208,21 +217,28 @@ def test_interleaved_items_of_wide_experts_are_spread_evenly_before_the_end(
     schedule = replace(schedule, order=ExpertOrder.INTERLEAVED)
     items = list(plan_rows(schedule, rows, columns))
     several = [wide(schedule, rows, item) for item in items]
-    mixed = max(sum(several), len(items) - len(items) // 16)
+    few = [low(schedule, rows, item) for item in items]
+    mixed = len(items) - min(len(items) // 16, sum(few))
     for count in range(mixed + 1):
         # As many among the first ones as their share of these, less than one to spare.
         assert 0 <= count * sum(several) - sum(several[:count]) * mixed < max(1, mixed)
-    assert not any(several[mixed:])
+    assert all(few[mixed:])
+    others = [is_low for is_low, is_wide in zip(few, several, strict=True) if not is_wide]
+    assert others == sorted(others)
 
 
-def test_interleaving_ends_with_narrow_items_if_there_are_enough() -> None:
+def test_interleaving_ends_with_low_items_if_there_are_enough() -> None:
     schedule = Schedule(TileShape(64, 16, 16), order=ExpertOrder.INTERLEAVED)
-    rows = [64] * 30 + [128] * 2
-    experts = [item.tiles[0].expert for item in plan_rows(schedule, rows, 16)]
-    assert experts[-3:] == [31, 28, 29]
-    assert [e for e in experts if e < 30] == list(range(30))
-    few = [item.tiles[0].expert for item in plan_rows(schedule, [64, *[128] * 20], 16)]
-    assert few == [*(e for e in range(1, 21) for _ in range(2)), 0]
+
+    def experts(*rows: int) -> list[int]:
+        return [item.tiles[0].expert for item in plan_rows(schedule, rows, 16)]
+
+    wide = [128] * 3
+    assert experts(*[9] * 29, *wide)[-2:] == [27, 28]
+    assert experts(*[9] * 29, *wide)[-3] >= 29
+    # Of experts between, none is kept, and low ones come behind them.
+    assert experts(*[30] * 29, *wide)[-1] >= 29
+    assert experts(9, 30, 21, 22, 9, *wide) == [1, 5, 3, 5, 0, 6, 2, 6, 4, 7, 7]
 
 
 def test_interleaving_and_clusters_are_as_documented() -> None:

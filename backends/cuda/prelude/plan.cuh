@@ -25,7 +25,6 @@ enum class Persistence { kStatic, kDynamic, kOff };
 
 MOE_DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MOE_DEVICE int lesser(int a, int b) { return a < b ? a : b; }
-MOE_DEVICE int greater(int a, int b) { return a < b ? b : a; }
 
 // Sum of the values of lower threads. `scratch` is i32[33] in shared memory; all threads call.
 template <int kThreads>
@@ -49,6 +48,7 @@ struct Plan {
     int column_tiles;  // of a whole cluster
     int items;
     int wide_items;  // those of experts with several row tiles, if they are interleaved
+    int mixed_items;  // those among which these are spread
     int columns;
     int rows;
     bool rereads;  // whether columns of some expert are read again; known with kOnce
@@ -103,19 +103,25 @@ struct Plan {
         sync_cta();
     }
 
-    // Experts with several row tiles first, else by number. Returns how many they are.
-    MOE_DEVICE int separate_experts(int first, int last) const {
+    // Experts with several row tiles first, low ones last, else by number. Counts those of each kind.
+    MOE_DEVICE void separate_experts(int first, int last, int& wide_experts, int& low_experts) const {
+        // Both counts in one sum: shared memory has no room for as many experts as half of it holds.
+        constexpr int kLow = 1 << 16;
         int mine = 0;
-        for (int e = first; e < last; ++e) mine += wide(count_of(e));
+        for (int e = first; e < last; ++e) mine += kind_of(count_of(e), 1, 0, kLow);
         int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
         const int all = last_of_cta(before + mine);
+        wide_experts = all % kLow;
+        low_experts = all / kLow;
         for (int e = first; e < last; ++e) {
-            const bool is_wide = wide(count_of(e));
-            shared_store(Order::kOrder + (is_wide ? before : all + e - before) * 4, e);
-            before += is_wide;
+            const int wide_before = before % kLow;
+            const int low_before = before / kLow;
+            const int between = wide_experts + e - wide_before - low_before;
+            const int low_ones = Order::kExperts - low_experts + low_before;
+            shared_store(Order::kOrder + kind_of(count_of(e), wide_before, between, low_ones) * 4, e);
+            before += kind_of(count_of(e), 1, 0, kLow);
         }
         sync_cta();
-        return all;
     }
 
     // The last thread's value, for all threads.
@@ -132,14 +138,18 @@ struct Plan {
 
     static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
 
-    // The item that comes `number`-th: wide ones are spread evenly among the others, of which some are
-    // kept for the end.
+    // What holds of an expert with several row tiles, of one between, of a low one.
+    static MOE_DEVICE int kind_of(int count, int of_wide, int of_others, int of_low) {
+        return wide(count) ? of_wide : count <= Order::kTileRows / 3 ? of_low : of_others;
+    }
+
+    // The item that comes `number`-th: wide ones are spread evenly among others, of which some low ones
+    // are kept for the end.
     MOE_DEVICE int item_at(int number) const {
         if constexpr (Order::kInterleaved) {
-            const int mixed = greater(wide_items, items - items / 16);
-            if (number >= mixed) return number;
-            const i64 before = static_cast<i64>(number) * wide_items / mixed;
-            const i64 through = (static_cast<i64>(number) + 1) * wide_items / mixed;
+            if (number >= mixed_items) return number;
+            const i64 before = static_cast<i64>(number) * wide_items / mixed_items;
+            const i64 through = (static_cast<i64>(number) + 1) * wide_items / mixed_items;
             return static_cast<int>(through > before ? before : wide_items + number - before);
         }
         return number;
@@ -170,7 +180,8 @@ struct Plan {
         const int first = lesser(thread_index() * kRun, Order::kExperts);
         const int last = lesser(first + kRun, Order::kExperts);
         int wide_experts = 0;
-        if constexpr (Order::kInterleaved) wide_experts = separate_experts(first, last);
+        int low_experts = 0;
+        if constexpr (Order::kInterleaved) separate_experts(first, last, wide_experts, low_experts);
         if constexpr (Order::kOnce) {
             int again = 0;
             for (int e = first; e < last; ++e) again += !read_once(count_of(e));
@@ -187,7 +198,11 @@ struct Plan {
         if constexpr (Order::kCountTiles) number_tiles(first, last);
         sync_cta();
         items = items_through(Order::kExperts - 1);
-        wide_items = wide_experts ? items_through(wide_experts - 1) : 0;
+        if constexpr (Order::kInterleaved) {
+            const int higher = Order::kExperts - low_experts;
+            wide_items = wide_experts ? items_through(wide_experts - 1) : 0;
+            mixed_items = items - lesser(items / 16, items - (higher ? items_through(higher - 1) : 0));
+        }
     }
 
     // Output tiles before each expert; needed where several of them share an item.
