@@ -18,16 +18,16 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
   changes.
 * Items are numbered expert by expert (leaders for fused ones) in ``schedule.order``, inside an
   expert in raster order, and inside a tile by split: item numbers of one tile's splits are
-  consecutive. If experts are interleaved, this holds of three kinds, each for itself: those with
-  several row tiles, low ones with at most a third of a tile's rows, and those between. The items of
-  the first kind are spread evenly among the others', first those between, then low ones. The last
-  sixteenth of all items are low ones', where there are so many: they are short, and leave the
-  machine less idle when work runs out.
+  consecutive. If experts are interleaved, this holds of those with several row tiles and of the
+  others, each for themselves; but one row tile of every 16 comes behind all these, if it is found
+  in experts with at most a third of a tile's rows, the last of them: such tiles are short, and
+  leave the machine less idle when work runs out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from moedsl.ir.schedule import Along, ExpertOrder
@@ -145,24 +145,31 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
     if schedule.order is not ExpertOrder.INTERLEAVED:
         return _plan_experts(schedule, rows, columns, order)
     wide = [expert for expert in order if rows[expert] > schedule.tile.rows]
-    low = [expert for expert in order if rows[expert] <= schedule.tile.rows // 3]
-    between = [expert for expert in order if expert not in {*wide, *low}]
-    return _interleaved(
-        *(list(_plan_experts(schedule, rows, columns, kind)) for kind in (wide, between, low))
+    kept = _kept_experts(schedule, rows)
+    narrow = [expert for expert in order if expert not in {*wide, *kept}]
+    return chain(
+        _interleaved(
+            list(_plan_experts(schedule, rows, columns, wide)),
+            list(_plan_experts(schedule, rows, columns, narrow)),
+        ),
+        _plan_experts(schedule, rows, columns, kept),
     )
 
 
-def _interleaved(
-    wide: Sequence[Item], between: Sequence[Item], low: Sequence[Item]
-) -> Iterator[Item]:
-    """Each in their order, ``wide`` ones spread evenly: a rule that every item can evaluate."""
-    others = [*between, *low]
-    total = len(wide) + len(others)
-    mixed = total - min(total // 16, len(low))
-    for number in range(mixed):
-        before, through = (n * len(wide) // mixed for n in (number, number + 1))
-        yield wide[before] if through > before else others[number - before]
-    yield from others[mixed - len(wide) :]
+def _kept_experts(schedule: Schedule, rows: Sequence[int]) -> list[int]:
+    """The experts whose items come last if experts are interleaved, in order."""
+    leaders = [expert for expert, run in enumerate(_fused_runs(schedule, rows)) if run]
+    row_tiles = sum(ceil_div(rows[expert], schedule.tile.rows) for expert in leaders)
+    low = [expert for expert in leaders if rows[expert] <= schedule.tile.rows // 3]
+    return low[len(low) - min(len(low), row_tiles // 16) :]
+
+
+def _interleaved(wide: Sequence[Item], narrow: Sequence[Item]) -> Iterator[Item]:
+    """Both in their order, ``wide`` ones spread evenly: a rule that every item can evaluate."""
+    total = len(wide) + len(narrow)
+    for number in range(total):
+        before, through = (n * len(wide) // total for n in (number, number + 1))
+        yield wide[before] if through > before else narrow[number - before]
 
 
 def _plan_experts(

@@ -84,7 +84,7 @@ int main() {
 
 def draw_kernel(rng: random.Random) -> TileKernel:
     grouped = rng.random() < 0.8
-    experts = rng.choice([1, 2, 7, 33, 100])
+    experts = rng.choice([1, 2, 7, 33, 50, 100])
     rows = rng.choice([16, 32, 64, 128])
     tails = tuple(t for t in (96, 64, 32, 16) if t < rows and rng.random() < 0.6)
     schedule = Schedule(
@@ -92,7 +92,7 @@ def draw_kernel(rng: random.Random) -> TileKernel:
         tails=tails,
         balanced=rows % min(tails, default=rows) == 0 and rng.random() < 0.5,
         persistent=rng.choice(list(Persistence)),
-        order=rng.choice(list(ExpertOrder)),
+        order=rng.choice([*ExpertOrder, ExpertOrder.INTERLEAVED]),
         raster=Raster(rng.choice(list(Along)), rng.choice([1, 2, 3, 8, 2**31]), rng.random() < 0.5),
         fuse_rows=rng.choice([0, 0, 1, 8, 16, rows]),
         split_k=rng.choice([1, 1, 2, 3]),
@@ -124,8 +124,11 @@ def specialised(schedule: Schedule, cluster: tuple[int, int]) -> Schedule:
 
 
 def draw_rows(rng: random.Random, experts: int) -> list[int]:
-    most = rng.choice([1, 5, 20, 64, 300])
-    return [0 if rng.random() < 0.3 else rng.randint(0, most) for _ in range(experts)]
+    mosts = [rng.choice([1, 5, 10, 20, 42, 64, 300]) for _ in range(rng.randint(1, 3))]
+    empty = rng.choice([0, 0.3])
+    return [
+        0 if rng.random() < empty else rng.randint(0, rng.choice(mosts)) for _ in range(experts)
+    ]
 
 
 def order_struct(kernel: TileKernel, number: int) -> str:
@@ -213,7 +216,7 @@ def test_device_walks_the_plan(kernels: list[TileKernel], program: Path) -> None
     lines = []
     for number, kernel in enumerate(kernels):
         n, k = (kernel.signature.index(name).extent for name in "nk")
-        for workers in (1, 3, 50):
+        for workers in (1, 1, 3, 50, 400):
             ctas = workers * kernel.schedule.cluster
             rows = draw_rows(rng, kernel.signature.expert_count)
             if workers == 3 and number % 5 == 0:

@@ -130,8 +130,8 @@ def one_of_cluster(*tile: Any) -> tuple[work.Tile, ...]:
     return work_tiles(*tile)[:1]
 
 
-def narrow_ones(wide: list[work.Item], *others: list[work.Item]) -> list[work.Item]:
-    return [item for kind in others for item in kind]
+def narrow_ones(wide: list[work.Item], narrow: list[work.Item]) -> list[work.Item]:
+    return narrow
 
 
 def always_first(*_: object) -> tuple[int, int]:

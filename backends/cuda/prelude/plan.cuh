@@ -25,6 +25,7 @@ enum class Persistence { kStatic, kDynamic, kOff };
 
 MOE_DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MOE_DEVICE int lesser(int a, int b) { return a < b ? a : b; }
+MOE_DEVICE int greater(int a, int b) { return a < b ? b : a; }
 
 // Sum of the values of lower threads. `scratch` is i32[33] in shared memory; all threads call.
 template <int kThreads>
@@ -103,25 +104,34 @@ struct Plan {
         sync_cta();
     }
 
-    // Experts with several row tiles first, low ones last, else by number. Counts those of each kind.
-    MOE_DEVICE void separate_experts(int first, int last, int& wide_experts, int& low_experts) const {
+    // Experts with several row tiles first, else by number, but for the last of the low ones. Returns
+    // how many the first are, and sets `mixed_items`.
+    MOE_DEVICE int separate_experts(int first, int last) {
+        int more_items = 0;
+        for (int e = first; e < last; ++e) more_items += items_of(e);
+        more_items += exclusive_sum_cta<Order::kThreads>(more_items, Order::kScratch);
+        const int all_items = last_of_cta(more_items);
         // Both counts in one sum: shared memory has no room for as many experts as half of it holds.
         constexpr int kLow = 1 << 16;
         int mine = 0;
-        for (int e = first; e < last; ++e) mine += kind_of(count_of(e), 1, 0, kLow);
+        for (int e = first; e < last; ++e) mine += wide(count_of(e)) + (low(e) ? kLow : 0);
         int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
         const int all = last_of_cta(before + mine);
-        wide_experts = all % kLow;
-        low_experts = all / kLow;
+        const int each = column_tiles * Order::kSplits;
+        const int kept = lesser(all / kLow, all_items / greater(16 * each, 1));
+        const int usual = all / kLow - kept;
         for (int e = first; e < last; ++e) {
+            const bool is_wide = wide(count_of(e));
             const int wide_before = before % kLow;
-            const int low_before = before / kLow;
-            const int between = wide_experts + e - wide_before - low_before;
-            const int low_ones = Order::kExperts - low_experts + low_before;
-            shared_store(Order::kOrder + kind_of(count_of(e), wide_before, between, low_ones) * 4, e);
-            before += kind_of(count_of(e), 1, 0, kLow);
+            const int kept_before = greater(before / kLow - usual, 0);
+            int position = is_wide ? wide_before : all % kLow + e - wide_before - kept_before;
+            if (low(e) && before / kLow >= usual) position = Order::kExperts - kept + kept_before;
+            shared_store(Order::kOrder + position * 4, e);
+            before += is_wide + (low(e) ? kLow : 0);
         }
         sync_cta();
+        mixed_items = all_items - kept * each;
+        return all % kLow;
     }
 
     // The last thread's value, for all threads.
@@ -138,13 +148,13 @@ struct Plan {
 
     static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
 
-    // What holds of an expert with several row tiles, of one between, of a low one.
-    static MOE_DEVICE int kind_of(int count, int of_wide, int of_others, int of_low) {
-        return wide(count) ? of_wide : count <= Order::kTileRows / 3 ? of_low : of_others;
+    // Whether an expert has items, each of few rows.
+    MOE_DEVICE bool low(int expert) const {
+        return count_of(expert) <= Order::kTileRows / 3 && items_of(expert) > 0;
     }
 
-    // The item that comes `number`-th: wide ones are spread evenly among others, of which some low ones
-    // are kept for the end.
+    // The item that comes `number`-th: wide ones are spread evenly among others, but for those that are
+    // kept for the end.
     MOE_DEVICE int item_at(int number) const {
         if constexpr (Order::kInterleaved) {
             if (number >= mixed_items) return number;
@@ -180,8 +190,7 @@ struct Plan {
         const int first = lesser(thread_index() * kRun, Order::kExperts);
         const int last = lesser(first + kRun, Order::kExperts);
         int wide_experts = 0;
-        int low_experts = 0;
-        if constexpr (Order::kInterleaved) separate_experts(first, last, wide_experts, low_experts);
+        if constexpr (Order::kInterleaved) wide_experts = separate_experts(first, last);
         if constexpr (Order::kOnce) {
             int again = 0;
             for (int e = first; e < last; ++e) again += !read_once(count_of(e));
@@ -198,11 +207,7 @@ struct Plan {
         if constexpr (Order::kCountTiles) number_tiles(first, last);
         sync_cta();
         items = items_through(Order::kExperts - 1);
-        if constexpr (Order::kInterleaved) {
-            const int higher = Order::kExperts - low_experts;
-            wide_items = wide_experts ? items_through(wide_experts - 1) : 0;
-            mixed_items = items - lesser(items / 16, items - (higher ? items_through(higher - 1) : 0));
-        }
+        wide_items = wide_experts ? items_through(wide_experts - 1) : 0;
     }
 
     // Output tiles before each expert; needed where several of them share an item.
