@@ -29,6 +29,11 @@ class Target:
         """Thread block clusters exist."""
         return self.capability >= 90
 
+    @property
+    def overlapping_launches(self) -> bool:
+        """A launch may start while the one before it ends (programmatic dependent launch)."""
+        return self.capability >= 90
+
     def schedule_covers(self, on: str) -> bool:
         """Whether a schedule written ``on`` an architecture may be used here.
 

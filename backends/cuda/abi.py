@@ -199,7 +199,8 @@ class GeneratedKernel:
     dynamic shared memory, ``min_blocks`` the CTAs on one SM it was designed for,
     ``argument_bytes`` the size of the struct that ``arguments`` fill. A kernel without any
     workspace rule takes no workspace. ``cluster`` consecutive CTAs are a cluster, which is the
-    grid's; raises ValueError if not.
+    grid's; raises ValueError if not. If it ``overlaps``, it waits for the launch before by itself,
+    and may be launched with programmatic stream serialization.
     """
 
     source: str
@@ -212,6 +213,7 @@ class GeneratedKernel:
     grid: GridRule
     workspace: tuple[WorkspaceRule, ...] = ()
     cluster: int = 1
+    overlaps: bool = False
 
     def __post_init__(self) -> None:
         if self.cluster != self.grid.cluster:

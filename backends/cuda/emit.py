@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
 from moedsl.backends.cuda.emission import fills, groups, roles, tensor_store
-from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments
+from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments, overlaps
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
 from moedsl.backends.cuda.emission.epilogue import emit_outputs, emit_store_tile
@@ -33,6 +33,7 @@ _SPECIALISED_PARTS = (
         "hopper_tensor",
         "hopper_warp",
         "hopper_cluster",
+        "hopper_launch",
         "hopper_wgmma",
         WGMMA_PART,
         "plan",
@@ -70,6 +71,7 @@ def generate(kernel: TileKernel, access: AccessModes) -> GeneratedKernel:
         ),
         cluster=schedule.cluster,
         workspace=_workspace(lowered),
+        overlaps=overlaps(lowered),
     )
 
 
@@ -131,11 +133,8 @@ def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
         gather = ["gather"] if kernel.role(RoleName.ROWS).gathers else []
-        return [
-            *_SPECIALISED_PARTS,
-            *gather,
-            *(["group_split"] if kernel.schedule.split_k > 1 else []),
-        ]
+        split = ["group_split"] if kernel.schedule.split_k > 1 else []
+        return [*_SPECIALISED_PARTS, *gather, *split]
     sums = "simt" if kernel.signature.compute is Compute.F32 else "tensor_core"
     parts = ["words", "memory", "async", "convert", "math", "operand", "plan", "walk"]
     if sums == "tensor_core":
@@ -143,6 +142,8 @@ def prelude_parts(kernel: GpuKernel) -> list[str]:
     parts += [sums, "epilogue"]
     if kernel.schedule.split_k > 1:
         parts.append("split")
+    if overlaps(kernel):
+        parts.append("hopper_launch")
     return parts
 
 

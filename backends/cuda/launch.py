@@ -92,25 +92,38 @@ def resident_blocks(generated: GeneratedKernel, kernel: Any, device: Gpu) -> int
         )
         return min(device.multiprocessors * fitting, most)
     cuda = driver()
-    config = launch_config(cluster, generated.threads, generated.shared_bytes, cluster)
+    config = launch_config(cluster, generated.threads, generated.shared_bytes, cluster=cluster)
     function = cuda.CUfunction(int(kernel.handle))
     clusters: int = check(cuda.cuOccupancyMaxActiveClusters(function, config))
     return min(clusters, most // cluster) * cluster
 
 
-def launch_config(blocks: int, threads: int, shared_bytes: int, cluster: int) -> Any:
-    """The driver's form of a grid of ``blocks`` CTAs in clusters; its stream is still to be set."""
+def launch_config(
+    blocks: int, threads: int, shared_bytes: int, *, cluster: int = 1, overlaps: bool = False
+) -> Any:
+    """The driver's form of a grid of ``blocks`` CTAs in clusters; its stream is still to be set.
+
+    One that ``overlaps`` may start before the launch before it has ended.
+    """
     cuda = driver()
     config = cuda.CUlaunchConfig()
     config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
     config.blockDimX, config.blockDimY, config.blockDimZ = threads, 1, 1
     config.sharedMemBytes = shared_bytes
+    attributes, known = [], cuda.CUlaunchAttributeID
     if cluster > 1:
         attribute = cuda.CUlaunchAttribute()
-        attribute.id = cuda.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+        attribute.id = known.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
         size = attribute.value.clusterDim
         size.x, size.y, size.z = cluster, 1, 1
-        config.attrs, config.numAttrs = [attribute], 1
+        attributes.append(attribute)
+    if overlaps:
+        attribute = cuda.CUlaunchAttribute()
+        attribute.id = known.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+        attribute.value.programmaticStreamSerializationAllowed = 1
+        attributes.append(attribute)
+    if attributes:
+        config.attrs, config.numAttrs = attributes, len(attributes)
     return config
 
 
@@ -227,16 +240,16 @@ class BoundLaunch:
         generated, cuda = self._resident.generated, self._driver
         handle = cuda.CUstream(stream)
         function = cuda.CUfunction(int(self._resident.kernel.handle))
-        size = self._blocks, generated.threads, generated.shared_bytes
-        if generated.cluster > 1:
-            config = launch_config(*size, generated.cluster)
-            config.hStream = handle
-            where = partial(cuda.cuLaunchKernelEx, config, function)
-        else:
-            blocks, threads, shared_bytes = size
-            grid = blocks, 1, 1, threads, 1, 1, shared_bytes
-            where = partial(cuda.cuLaunchKernel, function, *grid, handle)
-        return handle, partial(where, self._parameters_address, 0)
+        config = launch_config(
+            self._blocks,
+            generated.threads,
+            generated.shared_bytes,
+            cluster=generated.cluster,
+            overlaps=generated.overlaps,
+        )
+        config.hStream = handle
+        launch = partial(cuda.cuLaunchKernelEx, config, function, self._parameters_address, 0)
+        return handle, launch
 
     def reserve(self, stream: int) -> None:
         """Have the workspace for launches on ``stream`` ready."""

@@ -49,6 +49,7 @@ def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
         "shared_bytes": generated.shared_bytes,
         "blocks_per_multiprocessor": generated.min_blocks,
         "cluster": generated.cluster,
+        "overlaps": generated.overlaps,
         "argument_bytes": generated.argument_bytes,
         "arguments": [
             {

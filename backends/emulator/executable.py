@@ -86,8 +86,15 @@ class EmulatorExecutable:
         blocks = generated.grid.blocks(call.sizes, resident)
         if not blocks:
             return
-        sharing = generated.min_blocks
-        grid = Grid(blocks, generated.threads, generated.shared_bytes, resident, cluster, sharing)
+        grid = Grid(
+            blocks,
+            generated.threads,
+            generated.shared_bytes,
+            resident,
+            cluster,
+            sharing=generated.min_blocks,
+            overlaps=generated.overlaps,
+        )
         arguments, pointers = self._arguments(generated, call)
         buffers = (*self._tensors(call), *_workspace(generated, call, blocks))
         launch = Launch(variant.unit, grid, arguments, pointers, buffers)

@@ -73,7 +73,7 @@ class Grid:
     """CTAs to launch, how many of them exist at a time, their threads and shared memory.
 
     ``cluster`` consecutive CTAs are a cluster; ``blocks`` is a multiple of it. ``sharing`` CTAs
-    share the registers of an SM.
+    share the registers of an SM. If the launch ``overlaps``, threads must wait for the one before.
     """
 
     blocks: int
@@ -82,6 +82,7 @@ class Grid:
     resident: int = 4
     cluster: int = 1
     sharing: int = 1
+    overlaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _request(
     blocks = f"{grid.blocks} {grid.resident} {grid.threads}"
     lines = [
         f"kernel {library}",
-        f"launch {blocks} {grid.shared_bytes} {grid.cluster} {grid.sharing}",
+        f"launch {blocks} {grid.shared_bytes} {grid.cluster} {grid.sharing} {int(grid.overlaps)}",
         f"policy {policy.order} {policy.arrival} {policy.seed}",
         f"races {int(options.races)}",
         f"timeout {options.timeout}",

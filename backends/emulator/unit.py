@@ -14,8 +14,8 @@ from functools import cached_property
 
 PRIMITIVES = (
     *("words", "memory", "async", "convert", "mma", "hopper_barrier", "hopper_cluster"),
-    *("hopper_bulk", "hopper_tensor", "hopper_warp", "hopper_flags", "hopper_wgmma"),
-    "hopper_wgmma_shapes",
+    *("hopper_bulk", "hopper_tensor", "hopper_warp", "hopper_flags", "hopper_launch"),
+    *("hopper_wgmma", "hopper_wgmma_shapes"),
 )
 """Files of the prelude that have two halves: PTX in ``cuda/prelude``, C++ in ``prelude`` here."""
 

@@ -40,7 +40,7 @@ class IdleDriver(FakeDriver):
     def __init__(self) -> None:
         super().__init__()
         self.gpus = 1
-        self.cuLaunchKernel = lambda *_: (0,)
+        self.cuLaunchKernelEx = lambda *_: (0,)
         # At once, for the fake makes the names of its methods up.
         self.cuStreamIsCapturing, self.cuStreamGetId = self.stream_is_capturing, self.stream_get_id
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PARTS = (
     *("words", "memory", "async", "convert", "mma", "hopper_barrier", "hopper_cluster"),
-    *("hopper_bulk", "hopper_tensor", "hopper_warp", "hopper_flags", "hopper_wgmma"),
+    *("hopper_bulk", "hopper_tensor", "hopper_warp", "hopper_flags", "hopper_launch"),
+    "hopper_wgmma",
 )
 UNWRITTEN = 0xA5
 """What every byte of an output is before a launch."""

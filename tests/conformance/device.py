@@ -83,7 +83,7 @@ class DeviceKernel:
         cuda, grid = driver(), self._case.grid
         buffer = (ctypes.c_char * len(arguments)).from_buffer(arguments)
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
-        config = launch_config(grid.blocks, grid.threads, grid.shared_bytes, grid.cluster)
+        config = launch_config(grid.blocks, grid.threads, grid.shared_bytes, cluster=grid.cluster)
         address = ctypes.addressof(parameters)
         check(cuda.cuLaunchKernelEx(config, self._function, address, 0))
         check(cuda.cuCtxSynchronize())

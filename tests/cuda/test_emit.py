@@ -231,6 +231,18 @@ def test_prelude_holds_only_what_is_needed() -> None:
     assert "split" not in simt + tensor
 
 
+@pytest.mark.parametrize("form", ["bf16", "f32", "stored", "gathered to scattered"])
+def test_launches_overlap_where_the_target_can(form: str) -> None:
+    kernel, schedule = (FORMS | SPECIALISED)[form]
+    unit = generate(lowered(kernel, schedule), vector(kernel))
+    entry = unit.source[unit.source.index(f"{unit.entry}(") :]
+    wait, allow = entry.index("wait_for_previous_launch"), entry.index("allow_next_launch")
+    assert unit.overlaps and wait < entry.index("plan.build") < allow
+    if not schedule.specialised:
+        old = generate(lowered(kernel, schedule, "sm_89"), vector(kernel))
+        assert not old.overlaps and "griddepcontrol" not in old.source
+
+
 @pytest.mark.parametrize(
     ("form", "target"),
     [
@@ -241,7 +253,7 @@ def test_prelude_holds_only_what_is_needed() -> None:
 def test_argument_fields_lie_where_the_struct_has_them(form: str, target: str) -> None:
     kernel, schedule = (FORMS | SPECIALISED)[form]
     schedule = replace(schedule, persistent=Persistence.DYNAMIC)
-    unit = generate(lowered(kernel, schedule), vector(kernel))
+    unit = generate(lowered(kernel, schedule, target), vector(kernel))
     checks = [f"static_assert(sizeof(Arguments) == {unit.argument_bytes});"]
     checks += [
         f"static_assert(__builtin_offsetof(Arguments, {member(field)}) == {field.offset});"

@@ -79,14 +79,14 @@ def hostile(word: str, source: Source | None = None) -> MoeKernel:
 
 @pytest.mark.parametrize("word", ["int", "template", "moe", "tile", "arguments", "count", "µ", "_"])
 def test_user_names_cannot_collide(word: str) -> None:
-    unit = generate(lowered(hostile(word)), AccessModes(frozenset()))
+    unit = generate(lowered(hostile(word), target="sm_80"), AccessModes(frozenset()))
     compile_cubin(unit.source, unit.entry, "sm_80")
     assert unit.entry.isascii()
 
 
 def test_file_names_stay_in_their_string() -> None:
     source = Source('a"\n#error out\\\n.moe', "gate\nsilu\nstore\n")
-    unit = generate(lowered(hostile("x", source)), AccessModes(frozenset()))
+    unit = generate(lowered(hostile("x", source), target="sm_80"), AccessModes(frozenset()))
     assert "#error" not in [line[:6] for line in unit.source.splitlines()]
     compile_cubin(unit.source, unit.entry, "sm_80")
 

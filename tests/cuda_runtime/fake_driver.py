@@ -46,7 +46,7 @@ class FakeDriver:
         self.cleared: dict[int, int] = {}
         self.filled: list[tuple[int, int, int, int]] = []
         self.launches: list[tuple[tuple[Any, ...], bytes]] = []
-        self.clustered: list[tuple[int, int, int, int]] = []
+        self.grids: list[tuple[int, int, int, int, bool]] = []
         self.encoded: list[int] = []
         self.types: list[str] = []
         self.promotions: list[str] = []
@@ -126,35 +126,42 @@ class FakeDriver:
     def device_get_count(self) -> Any:
         return 0, self.gpus
 
-    def launch_kernel(self, *arguments: Any) -> Any:
+    def launch_kernel_ex(self, config: Any, kernel: int, parameters: int, extra: int) -> Any:
         self.seen.append(self.context)
         if self.context is None:
             return (201,)
-        *rest, parameters, extra = arguments
         assert extra == 0
         struct = ctypes.c_void_p.from_address(parameters).value
         assert struct is not None
-        self.launches.append((tuple(rest), ctypes.string_at(struct, self.argument_bytes)))
+        self.grids.append(self._grid(config))
+        packed = ctypes.string_at(struct, self.argument_bytes)
+        self.launches.append(((kernel, config.hStream), packed))
         return (0,)
 
     @staticmethod
     def CUlaunchAttribute() -> Any:  # noqa: N802  (the driver's own name)
         return SimpleNamespace(value=SimpleNamespace(clusterDim=SimpleNamespace()))
 
-    def launch_kernel_ex(self, config: Any, kernel: int, parameters: int, extra: int) -> Any:
-        self.clustered.append(self._grid(config))
-        return self.launch_kernel(kernel, config.hStream, parameters, extra)
-
     def occupancy_max_active_clusters(self, kernel: int, config: Any) -> Any:
         assert config.gridDimX % self._grid(config)[1] == 0
         return 0, self.clusters
 
     @staticmethod
-    def _grid(config: Any) -> tuple[int, int, int, int]:
-        (attribute,) = config.attrs
-        assert attribute.id == "CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION" and config.numAttrs == 1
-        cluster = attribute.value.clusterDim.x
-        return config.gridDimX, cluster, config.blockDimX, config.sharedMemBytes
+    def _grid(config: Any) -> tuple[int, int, int, int, bool]:
+        """CTAs, those of a cluster, threads, shared memory, and whether launches may overlap."""
+        given = {attribute.id: attribute.value for attribute in getattr(config, "attrs", [])}
+        assert len(given) == getattr(config, "numAttrs", 0)
+        sizes = given.pop("CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION", None)
+        early = given.pop("CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION", None)
+        assert not given
+        assert (config.gridDimY, config.gridDimZ, config.blockDimY, config.blockDimZ) == (1,) * 4
+        return (
+            config.gridDimX,
+            sizes.clusterDim.x if sizes else 1,
+            config.blockDimX,
+            config.sharedMemBytes,
+            early is not None and early.programmaticStreamSerializationAllowed == 1,
+        )
 
     def tensor_map_encode_tiled(self, dtype: str, rank: int, address: int, *rest: Any) -> Any:
         """The map is its address and the rows of its box, over and over."""

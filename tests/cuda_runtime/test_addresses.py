@@ -89,13 +89,13 @@ def test_threads_launch_with_their_own_addresses(
 ) -> None:
     fake.gpus = 1
     launch = BoundLaunch(resident(), call(), ORDER)
-    record = fake.launch_kernel
+    record = fake.launch_kernel_ex
 
     def slowly(*arguments: Any) -> Any:
         time.sleep(1e-5)
         return record(*arguments)
 
-    monkeypatch.setattr(fake, "launch_kernel", slowly)
+    monkeypatch.setattr(fake, "launch_kernel_ex", slowly)
 
     def work(number: int) -> None:
         for at in range(0, 1600, 16):

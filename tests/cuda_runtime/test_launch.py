@@ -39,8 +39,8 @@ def test_arguments_and_grid(fake: FakeDriver) -> None:
     launch([0x110, 0x200, 0x310, 0x410], 6)
     (first, packed), (second, other) = fake.launches
     # 100 rows over 3 experts make at most 4 tiles of 64 rows.
-    assert first == (77, 4, 1, 1, 128, 1, 1, 50_000, 5)
-    assert second[-1] == 6
+    assert fake.grids == [(4, 1, 128, 50_000, False)] * 2
+    assert [first, second] == [(77, 5), (77, 6)]
     x, stride, m, n, y, offs, counter, partials = struct.unpack("<QqiiQQQQ", packed)
     assert (x, stride, m, n, y, offs) == (0x100, 64, 100, 64, 0x300, 0x400)
     assert fake.cleared[counter] >= 4 and fake.allocated[partials] >= 4000
@@ -54,9 +54,18 @@ def test_clusters_are_launched_whole(fake: FakeDriver) -> None:
     launch([0x100, 0x200, 0x300, 0x400], 5)
     launch([0x100, 0x200, 0x300, 0x400], 6)
     # 4 tiles of rows; of the cluster's two tiles of columns the second is outside.
-    assert fake.clustered == [(8, 2, 128, 50_000)] * 2
+    assert fake.grids == [(8, 2, 128, 50_000, False)] * 2
     assert [rest for rest, _ in fake.launches] == [(77, 5), (77, 6)]
     assert struct.unpack_from("<Q", fake.launches[0][1]) == (0x100,)
+
+
+@pytest.mark.parametrize(("generated", "cluster"), [(NO_WORKSPACE, 1), (CLUSTERS, 2)])
+def test_launches_overlap_if_the_kernel_waits_by_itself(
+    fake: FakeDriver, generated: GeneratedKernel, cluster: int
+) -> None:
+    launch = BoundLaunch(resident(replace(generated, overlaps=True)), call(), ORDER)
+    launch([0x100, 0x200, 0x300, 0x400], 5)
+    assert [(one, early) for _, one, _, _, early in fake.grids] == [(cluster, True)]
 
 
 def test_as_many_clusters_as_fit(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +137,7 @@ def test_a_failed_launch_says_why(fake: FakeDriver, monkeypatch: pytest.MonkeyPa
     class Status(int):
         name = "CUDA_ERROR_ILLEGAL_ADDRESS"
 
-    monkeypatch.setattr(fake, "launch_kernel", lambda *_: (Status(700),))
+    monkeypatch.setattr(fake, "launch_kernel_ex", lambda *_: (Status(700),))
     launch = BoundLaunch(resident(NO_WORKSPACE), call(), ORDER)
     with pytest.raises(RuntimeError, match="CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access"):
         launch([1, 2, 3, 4], 5)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _CALL = r"\b(?:moe::)?(?:{0})(?:<[^>]*>)?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\);"
 """A statement that calls one of some functions; its arguments have calls in calls."""
-_WAITS = "copy_wait|barrier_wait|barrier_wait_cluster|group_wait|bulk_wait|bulk_wait_read|flag_wait"
+_WAITS = (
+    "copy_wait|barrier_wait|barrier_wait_cluster|group_wait|bulk_wait|bulk_wait_read|flag_wait"
+    "|wait_for_previous_launch"
+)
 _COMMITS = "copy_commit|group_commit|bulk_commit"
 _ARRIVALS = "barrier_arrive|barrier_arrive_expect|peer_arrive|peer_arrive_release|named_arrive"
 _FENCES = "fence_device|fence_async|fence_async_global|fence_barrier_init|group_fence"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,3 +87,28 @@ def test_seeded_bug_is_found_on_its_line(case: Seeded, policy: Policy) -> None:
 def test_the_same_kernel_without_the_bug_is_silent(case: Seeded) -> None:
     for policy in POLICIES:
         run(_launch(_unit(case, case.fixed)), Options(policy))
+
+
+WAIT = "wait_for_previous_launch();"
+GLOBAL_ACCESSES = {
+    "reads": 'if (global_load(arguments.x + first) == 3) role("");',
+    "writes": "global_store(arguments.y + first, 1.0f);",
+    "writes to a flag": "if (leads) flag_add(arguments.flag, 0);",
+    "loads": "if (leads) { barrier_arrive_expect(bar, tile_bytes); load(arguments, 0); }"
+    " barrier_wait(bar, 0);",
+}
+
+
+@pytest.mark.parametrize("access", GLOBAL_ACCESSES)
+def test_launches_that_overlap_wait_before_they_touch_memory(access: str) -> None:
+    text = GLOBAL_ACCESSES[access]
+    for waits in (f"{text} {WAIT}", f"if (!leads) {WAIT} {text}", text):
+        unit = unit_of(f"{HEAD}{waits}  // BUG\n{TAIL}")
+        launch = _launch(unit)
+        finding = find(replace(launch, grid=replace(launch.grid, overlaps=True)), POLICIES[0])
+        assert finding.kind == "overlap"
+        assert_told(finding, "without having waited for the launch before", marked_line(unit))
+    for overlaps, waits in ((True, WAIT), (False, "")):
+        launch = _launch(unit_of(f"{HEAD}allow_next_launch(); {waits} {text}{TAIL}"))
+        grid = replace(launch.grid, overlaps=overlaps)
+        run(replace(launch, grid=grid), Options(POLICIES[0]))

@@ -19,6 +19,7 @@ from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.tensor_map import MAP_ALIGNMENT, MAP_BYTES
 from moedsl.ir.core import Compute, DType, IndexKind, Role
 from moedsl.ir.schedule import Persistence
+from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import ArgumentSource
@@ -84,11 +85,20 @@ def first_row(kernel: GpuKernel) -> str:
     return "tile.start + tile.row" if kernel.signature.row_grouped else "tile.row"
 
 
-def build_plan(kernel: GpuKernel) -> str:
-    """The statement that derives ``plan`` from ``offs``."""
+def overlaps(kernel: GpuKernel) -> bool:
+    """Whether launches may start before the one before them in their stream has ended."""
+    return TARGETS[kernel.target].overlapping_launches
+
+
+def build_plan(kernel: GpuKernel) -> list[str]:
+    """The statements that derive ``plan`` from ``offs``; nothing is read or written before."""
     signature = kernel.signature
     rows = "0" if signature.row_grouped else extent(kernel, signature.rows)
-    return f"plan.build(arguments.offs, {rows}, {extent(kernel, signature.columns)});"
+    return [
+        *(["moe::wait_for_previous_launch();"] if overlaps(kernel) else []),
+        "moe::Plan<Order> plan;",
+        f"plan.build(arguments.offs, {rows}, {extent(kernel, signature.columns)});",
+    ]
 
 
 def mapped(coordinate: Coordinate, at: str) -> str:

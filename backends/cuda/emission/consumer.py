@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import build_plan
+from moedsl.backends.cuda.emission.arguments import build_plan, overlaps
 from moedsl.backends.cuda.emission.producer import copies, depth_extent
 from moedsl.backends.cuda.emission.writer import identifier, plus
 from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
@@ -139,8 +139,7 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
     counter = "arguments.counter" if kernel.schedule.persistent == "dynamic" else "nullptr"
     with writer.block(f"MOE_KERNEL(kThreads, kBlocks) {entry}(MOE_ARGUMENTS Arguments arguments)"):
         writer.lines(
-            "moe::Plan<Order> plan;",
-            build_plan(kernel),
+            *build_plan(kernel),
             f"Producer producer(arguments, plan, {counter});",
             "MOE_ROLL",
             "for (int ahead = 1; ahead < kStages; ++ahead) producer.issue();",
@@ -157,6 +156,8 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                 "if (tile.expert < 0) break;",
             )
             emit_height_switch(writer, kernel, "tile.height", "arguments, producer, tile, stage")
+        if overlaps(kernel):
+            writer.line("moe::allow_next_launch();")
         writer.line("producer.walk.leave();")
 
 

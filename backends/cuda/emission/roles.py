@@ -55,8 +55,7 @@ def emit_entry(writer: Writer, kernel: GpuKernel, entry: str) -> None:
                 "moe::fence_barrier_init();",
             )
         writer.lines(
-            "moe::Plan<Order> plan;",
-            build_plan(kernel),
+            *build_plan(kernel),
             "moe::sync_cluster();" if clustered else "moe::sync_cta();",
         )
         groups = kernel.resources.threads // GROUP - schedule.consumers
@@ -104,10 +103,17 @@ def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
                 f"if ({leader}moe::lane_index() == 0) schedule_tiles(arguments, plan);",
             )
         else:
-            one = "" if role.gathers else "if (moe::elect()) "
-            writer.lines(
-                f'moe::role("producer of {role.name}");', f"{one}produce_{role.name}(arguments);"
+            writer.line(f'moe::role("producer of {role.name}");')
+            lines = (
+                f"produce_{role.name}(arguments);",
+                "// There is nothing more to fetch: the next launch's CTAs may come.",
+                "moe::allow_next_launch();",
             )
+            if role.gathers:
+                writer.lines(*lines)
+            else:
+                with writer.block("if (moe::elect())"):
+                    writer.lines(*lines)
 
 
 def fillers(kernel: GpuKernel) -> int:

@@ -1,4 +1,4 @@
-// What a warp of Hopper does together, its share of registers, and launches that overlap.
+// What a warp of Hopper does together, and its share of registers.
 
 namespace moe {
 
@@ -80,16 +80,6 @@ MOE_DEVICE void lower_registers() {
 template <int kCount>
 MOE_DEVICE void raise_registers() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
-}
-
-// Blocks until the launch before this one has ended, if this one was started early.
-MOE_DEVICE void wait_for_previous_launch() {
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
-// The next launch may start as soon as all CTAs of this one have said so or ended.
-MOE_DEVICE void allow_next_launch() {
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
 }  // namespace moe

@@ -34,8 +34,4 @@ MOE_DEVICE void raise_registers(MOE_LINE) {
     emu_set_registers(kCount, 1, line);
 }
 
-// Emulated launches come one after another.
-MOE_DEVICE void wait_for_previous_launch() {}
-MOE_DEVICE void allow_next_launch() {}
-
 }  // namespace moe

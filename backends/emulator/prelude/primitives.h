@@ -13,4 +13,5 @@
 #include "hopper_tensor.h"
 #include "hopper_warp.h"
 #include "hopper_flags.h"
+#include "hopper_launch.h"
 #include "hopper_wgmma.h"

@@ -129,6 +129,9 @@ void emu_set_registers(unsigned count, int increase, int line);
 // that is negative.
 void emu_role(const char* name, int number);
 
+// The running thread may touch global memory from here on, if launches overlap.
+void emu_launch_wait();
+
 // Stops the launch: a check inside the kernel's own code failed.
 [[noreturn]] void emu_fail(const char* kind, const char* message, int line);
 }

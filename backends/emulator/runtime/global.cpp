@@ -44,6 +44,10 @@ static long long distance(const Buffer& buffer, const unsigned char* at) {
 
 Buffer& find_buffer(const void* pointer, std::size_t bytes, int line, const char* verb) {
   auto at = static_cast<const unsigned char*>(pointer);
+  if (launch.overlaps && !current->alone) {
+    fail_here("overlap", line,
+              text("%s memory without having waited for the launch before this one", verb));
+  }
   if (last_hit && holds(*last_hit, at, bytes)) return *last_hit;
   for (Buffer& buffer : all) {
     if (holds(buffer, at, bytes)) return *(last_hit = &buffer);

@@ -26,7 +26,8 @@ struct Buffer {
 
 std::vector<Buffer>& buffers();
 
-// The buffer that holds [at, at + bytes); fails, naming the nearest, if there is none.
+// The buffer that holds [at, at + bytes); fails, naming the nearest, if there is none, and if the
+// current thread may not touch memory yet.
 Buffer& find_buffer(const void* at, std::size_t bytes, int line, const char* verb);
 
 // Checks a write to come by a bulk store of the current thread.

@@ -95,7 +95,7 @@ static Request read_request(std::istream& in) {
     } else if (key == "launch") {
       Launch& launch = request.launch;
       words >> launch.blocks >> launch.resident >> launch.threads >> launch.shared_bytes >>
-          launch.cluster >> launch.sharing;
+          launch.cluster >> launch.sharing >> launch.overlaps;
     } else if (key == "policy") {
       read_policy(words);
     } else if (key == "races") {

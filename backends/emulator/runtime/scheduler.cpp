@@ -17,7 +17,7 @@ Thread* current = nullptr;
 Statistics statistics;
 
 static Context main_context;
-static Launch launch;
+Launch launch;
 static std::deque<Thread*> ready;
 static std::vector<std::unique_ptr<Block>> blocks;
 static std::uint64_t random_state;
@@ -257,6 +257,8 @@ void run(const Launch& request) {
 }
 
 }  // namespace emu
+
+extern "C" void emu_launch_wait() { emu::current->alone = true; }
 
 extern "C" void emu_role(const char* name, int number) {
   emu::current->role = name;

@@ -55,6 +55,7 @@ struct Thread {
   BulkGroups bulk;
   WgmmaPosition wgmma;
   unsigned registers = 0;
+  bool alone = false;  // whether it has waited for the launch before this one
   std::uint32_t cluster_phase = 0;  // of the cluster's barrier, to wait for; 0 if not arrived
   std::unique_ptr<ThreadTime> time;
 };
@@ -127,9 +128,12 @@ bool arrives_at_once();
 struct Launch {
   unsigned blocks = 1, resident = 1, threads = 32, shared_bytes = 0, cluster = 1,
            sharing = 1;
+  bool overlaps = false;  // whether it may start before the launch before it has ended
   void (*entry)(const void* arguments) = nullptr;
   const void* arguments = nullptr;
 };
+
+extern Launch launch;
 
 // `results` counts what only a launch that gets on makes more of: writes to buffers, ended blocks.
 struct Statistics {
