@@ -10,10 +10,10 @@ by ``python -m tests.conformance``, everything else is modelled only.
 Checked in every launch: bounds with the buffer's name, alignment, writes to inputs, elements
 written twice, memory and accumulators nobody has set, copies and products nobody has waited for,
 divergence, barrier counts, mbarrier counts, phases and bytes, what is unfinished at the end,
-deadlock, global memory touched before the launch before has ended. With ``races`` besides: accesses that nothing orders, in shared and in global memory, in
-the generic and the async proxy, and numbered barriers used again too early. Reports name the roles
-that a kernel gives its threads with ``role``. Not modelled: several GPUs, timing, atomic
-operations that race with plain accesses.
+deadlock, global memory touched before the launch before has ended. With ``races`` besides: accesses
+that nothing orders, in shared and in global memory, in the generic and the async proxy, and
+numbered barriers used again too early. Reports name the roles that a kernel gives its threads with
+``role``. Not modelled: several GPUs, timing, atomic operations that race with plain accesses.
 """
 
 from moedsl.backends.emulator.backend import BACKEND, EmulatorBackend
