@@ -15,7 +15,11 @@ from moedsl.lower.check_schedule import check_schedule
 from moedsl.target import TARGETS
 from tests.emulator.test_emitted import CASES, ROWS, arguments_of, assert_right
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    # Some are about the slow ways.
+    pytest.mark.filterwarnings("ignore::moedsl.PerformanceWarning"),
+]
 
 TARGET = TARGETS["sm_90a"]
 

@@ -21,7 +21,7 @@ def bind(operands: Operands) -> Launch:
     import torch
 
     case, x, w = operands.workload.case, operands["x"], operands["w"]
-    places, experts = pad(case, int(deep_gemm.get_m_alignment_for_contiguous_layout()))
+    places, experts = pad(case, int(deep_gemm.get_mk_alignment_for_contiguous_layout()))
     where = torch.from_numpy(places).cuda()
     owners = torch.from_numpy(experts).cuda()
     padded = x.new_zeros(len(experts), case.k)
