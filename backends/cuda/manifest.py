@@ -14,7 +14,6 @@ from moedsl.backends.cuda.abi import (
     WorkspacePointer,
 )
 from moedsl.backends.cuda.nvrtc import compiler_version
-from moedsl.backends.cuda.tensor_map import TensorSwizzle
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import ArgumentSource
@@ -80,8 +79,8 @@ def _describe(source: ArgumentSource) -> dict[str, object]:
             return {"is": "offsets"}
         case WorkspacePointer(part):
             return {"is": "workspace", "of": str(part)}
-        case TensorMapOf(tensor, box, clip, tf32, few_rows):
-            box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(TensorSwizzle.B128)}
+        case TensorMapOf(tensor, box, clip, tf32, few_rows, swizzle):
+            box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(swizzle)}
             kinds = {"tf32": tf32, "few_rows": few_rows}
             return {"is": "tensor_map", "of": tensor, **box_and_clip, **kinds}
         case unreachable:

@@ -37,6 +37,8 @@ SHARED = Schedule(
 SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
 TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
 STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
+TALL_STORED = replace(STORED, tile=TileShape(128, 96, 64), swap_ab=False, tails=(64,))
+"""Rows are the tall side of products, and columns the flat one."""
 PAIRED = replace(
     TURNS,
     stages=4,

@@ -36,6 +36,7 @@ from tests.cuda.kernels import (
     SHARED,
     STORED,
     SWAPPED,
+    TALL_STORED,
     THREE,
     TURNS,
     access,
@@ -95,6 +96,15 @@ SPECIALISED = {
     "turns of three": (forward(compute=Compute.F16), replace(THREE, order=ExpertOrder.INTERLEAVED)),
     "stored": (forward(), replace(STORED, persistent=Persistence.DYNAMIC)),
     "stored f32": (weight_gradient(), STORED),
+    "stored as rows lie": (forward(), TALL_STORED),
+    "stored as rows lie, f32": (
+        weight_gradient(),
+        replace(TALL_STORED, tile=TileShape(64, 72, 64), tails=()),
+    ),
+    "gate and up, stored as rows lie": (
+        gate_up(),
+        replace(TALL_STORED, tile=TileShape(64, 128, 64), tails=()),
+    ),
     "pairs": (forward(), replace(PAIRED, epilogue_store=EpilogueStore.TMA)),
     "gathered in pairs": (forward(gather=True), replace(PAIRED, consumer_registers=208)),
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),

@@ -116,7 +116,7 @@ class Program:
                 "stages of several lengths": self._stages_differ(),
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
-                f"store {schedule.epilogue_store}": True,
+                f"store {schedule.epilogue_store}{' with swap_ab' * schedule.swap_ab}": True,
                 f"cache m={schedule.row_eviction}": True,
                 f"cache n={schedule.column_eviction}": True,
             }

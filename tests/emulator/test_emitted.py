@@ -33,6 +33,7 @@ from tests.cuda.kernels import (
     SHARED,
     STORED,
     SWAPPED,
+    TALL_STORED,
     THREE,
     TURNS,
     access,
@@ -179,6 +180,33 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "two outputs stored by the engine": (
         with_double_in_bf16(forward(4, 264, 136, output=DType.F32)),
         replace(STORED, stages=2),
+    ),
+    # Columns on the flat side: whole parts of 32, less in a line's last one, several consumers.
+    "stored by the engine as rows lie": (
+        forward(4, 264, 136),
+        replace(TALL_STORED, tails=(64,), balanced=True, persistent=Persistence.DYNAMIC),
+    ),
+    "stored f32 as rows lie": (
+        weight_gradient(experts=4, n=72, k=136),
+        replace(TALL_STORED, tile=TileShape(64, 80, 64), tails=()),
+    ),
+    "consumers of 40 columns, stored by the engine": (
+        forward(4, 72, 136),
+        replace(
+            SHARED,
+            tile=TileShape(128, 80, 64),
+            tails=(64,),
+            split_k=2,
+            epilogue_store=EpilogueStore.TMA,
+        ),
+    ),
+    "gate and up, stored as rows lie": (
+        gate_up(experts=4, n=72, k=72),
+        replace(TALL_STORED, tile=TileShape(128, 48, 64), stages=2, tails=()),
+    ),
+    "two outputs, stored as rows lie": (
+        with_double_in_bf16(forward(4, 264, 136, output=DType.F32)),
+        replace(TALL_STORED, tile=TileShape(64, 72, 64), tails=()),
     ),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),

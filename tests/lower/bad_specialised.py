@@ -126,17 +126,10 @@ SPECIAL = (
             "MOE0426",
             "store",
             "`epilogue store=tma` cannot store this kernel's outputs",
-            SPECIALISED | {"epilogue_store": EpilogueStore.TMA, "swap_ab": swap},
+            SPECIALISED | {"epilogue_store": EpilogueStore.TMA},
             kernel,
         )
-        for kernel, swap in (
-            (UP, False),
-            (COMBINE, True),
-            (SCATTERED, True),
-            (TURNED, True),
-            (NARROW, True),
-            (OPEN, True),
-        )
+        for kernel in (COMBINE, SCATTERED, TURNED, NARROW, OPEN)
     ),
     *(
         Bad(

@@ -98,6 +98,7 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"tails": (48, 32, 16), "swap_ab": True, "cluster_columns": 2}),
     (UP, {"swap_ab": True, "cluster_columns": 8}),
     (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (UP, {"epilogue_store": EpilogueStore.TMA, "tile": TileShape(128, 56, 64)}),
     (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
     (UP, {"row_eviction": Eviction.LAST, "column_eviction": Eviction.FIRST}),
     (UP, {"row_eviction": Eviction.FIRST, "column_eviction": Eviction.ONCE}),

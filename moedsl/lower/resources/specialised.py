@@ -230,7 +230,7 @@ def _staging_bytes(kernel: TileKernel, sums: int) -> int:
 
 def stored_bytes(signature: Signature) -> int:
     """Shared memory of one part of every output."""
-    rows, columns = staged_part(swap_ab=True)
+    rows, columns = staged_part(swap_ab=True)  # as many elements as without
     return rows * columns * sum(tensor.dtype.bytes for tensor in signature.outputs)
 
 
