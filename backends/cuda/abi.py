@@ -32,9 +32,13 @@ class AccessModes:
     multiples of 16 bytes, no stride is negative or 2^34 bytes or more (strides of dimensions of
     extent 1 do not count) and no extent is above 2^30: every VECTOR tensor can have tensor maps.
     Tensors with fewer than two dimensions are always ELEMENT, so that they make no variants.
+
+    ``whole`` is false where the copy engine is to store outputs, which it does by whole 16 bytes,
+    and rows of one of them end within some.
     """
 
     vector: frozenset[str]
+    whole: bool = True
 
     def __getitem__(self, tensor: str) -> AccessMode:
         return AccessMode.VECTOR if tensor in self.vector else AccessMode.ELEMENT

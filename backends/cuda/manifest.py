@@ -14,6 +14,7 @@ from moedsl.backends.cuda.abi import (
     WorkspacePointer,
 )
 from moedsl.backends.cuda.nvrtc import compiler_version
+from moedsl.ir.core import Role
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import ArgumentSource
@@ -27,6 +28,7 @@ VERSION = 1
 def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
     """The contents of ``manifest.json``: ABI, grid rule, workspace, cost; sizes in bytes."""
     generated, binary = variant.generated, variant.binary
+    mapped = {f.source.tensor for f in generated.arguments if isinstance(f.source, TensorMapOf)}
     return {
         "version": VERSION,
         "kernel": kernel.signature.name,
@@ -41,6 +43,8 @@ def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
                 "dtype": str(tensor.dtype),
                 "dims": list(tensor.dims),
                 "access": str(variant.modes[tensor.name]),
+                # What the copy engine stores must end with whole 16 bytes in every row.
+                "whole_rows": tensor.role is not Role.INPUT and tensor.name in mapped,
             }
             for tensor in kernel.signature.tensors
         ],

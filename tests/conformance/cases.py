@@ -153,7 +153,7 @@ def outcome(case: Case, runner: Runner) -> Outcome:
 def _compile_ahead(case: Case) -> None:
     """Leave the GPU's machine code in the cache, where the process that has the GPU finds it."""
     tile = _lowered(case)
-    modes = access_modes(tile.signature, _arguments(case).call().arrays)
+    modes = access_modes(tile.signature, _arguments(case).call().arrays, tile.schedule)
     CudaExecutable(tile).variant(modes)
 
 

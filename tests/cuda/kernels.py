@@ -81,6 +81,15 @@ def signature(
     return Signature("test", indices, tuple(tensors), compute, "e", "m", rows, columns)
 
 
+def opened(kernel: MoeKernel, name: str) -> MoeKernel:
+    """``kernel`` with a dynamic index called ``name``."""
+    indices = tuple(
+        Index(name, IndexKind.DYNAMIC) if index.name == name else index
+        for index in kernel.signature.indices
+    )
+    return replace(kernel, signature=replace(kernel.signature, indices=indices))
+
+
 _TYPES = {
     Compute.BF16: DType.BF16,
     Compute.F16: DType.F16,

@@ -106,7 +106,8 @@ class Generated:
     def unit(self) -> Unit:
         """The code for tensors with padded rows."""
         arrays = self._arguments(self.rows[0]).call().arrays
-        return self._executable().variant(access_modes(self.kernel.signature, arrays)).unit
+        modes = access_modes(self.kernel.signature, arrays, self.schedule)
+        return self._executable().variant(modes).unit
 
     def outcome(self, unit: Unit) -> str:
         """Rows of several kinds, each under every policy; two CTAs or clusters share the tiles."""

@@ -14,7 +14,6 @@ from tests.lower.bad_schedules import (
     GATHERED_INSIDE,
     GRADIENT,
     NARROW,
-    OPEN,
     RAGGED_INSIDE,
     SCATTERED,
     SMALL_BATCHES,
@@ -129,7 +128,7 @@ SPECIAL = (
             SPECIALISED | {"epilogue_store": EpilogueStore.TMA},
             kernel,
         )
-        for kernel in (COMBINE, SCATTERED, TURNED, NARROW, OPEN)
+        for kernel in (COMBINE, SCATTERED, TURNED, NARROW)
     ),
     *(
         Bad(

@@ -14,6 +14,7 @@ from tests.lower.bad_schedules import (
     GATHERED,
     GRADIENT,
     INNER_COLUMNS,
+    OPEN,
     SPANS,
     SPECIALISED,
     TEXT,
@@ -100,6 +101,7 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
     (UP, {"epilogue_store": EpilogueStore.TMA, "tile": TileShape(128, 56, 64)}),
     (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (OPEN, {"epilogue_store": EpilogueStore.TMA}),
     (UP, {"row_eviction": Eviction.LAST, "column_eviction": Eviction.FIRST}),
     (UP, {"row_eviction": Eviction.FIRST, "column_eviction": Eviction.ONCE}),
     (
