@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.tensor_map import MAP_ALIGNMENT, MAP_BYTES
+from moedsl.backends.cuda.tensor_map import MAP_ALIGNMENT, MAP_BYTES, TensorSwizzle
 from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
@@ -32,9 +32,13 @@ class AccessModes:
     multiples of 16 bytes, no stride is negative or 2^34 bytes or more (strides of dimensions of
     extent 1 do not count) and no extent is above 2^30: every VECTOR tensor can have tensor maps.
     Tensors with fewer than two dimensions are always ELEMENT, so that they make no variants.
+
+    ``whole`` is false where the copy engine is to store outputs, which it does by whole 16 bytes,
+    and rows of one of them end within some.
     """
 
     vector: frozenset[str]
+    whole: bool = True
 
     def __getitem__(self, tensor: str) -> AccessMode:
         return AccessMode.VECTOR if tensor in self.vector else AccessMode.ELEMENT
@@ -90,10 +94,10 @@ class WorkspacePointer:
 class TensorMapOf:
     """A map of ``tensor``, which is VECTOR, for the copy engine; 128 bytes, 64-byte aligned.
 
-    ``box`` are elements of each dimension of the tensor, outermost first (as its dims). Swizzle is
-    128 bytes. ``clip`` is the number of a dimension (0 outermost, never the innermost) whose end
-    the coordinates say, or None; ``tensor_map.map_of`` tells how. ``tf32``: loads round to tf32.
-    ``few_rows``: it is read by tiles of few rows, which are bound by memory.
+    ``box`` are elements of each dimension of the tensor, outermost first (as its dims), swizzled in
+    shared memory by ``swizzle``. ``clip`` is the number of a dimension (0 outermost, never the
+    innermost) whose end the coordinates say, or None; ``tensor_map.map_of`` tells how. ``tf32``:
+    loads round to tf32. ``few_rows``: it is read by tiles of few rows, which are bound by memory.
     """
 
     tensor: str
@@ -101,6 +105,7 @@ class TensorMapOf:
     clip: int | None = None
     tf32: bool = False
     few_rows: bool = False
+    swizzle: TensorSwizzle = TensorSwizzle.B128
 
 
 ArgumentSource = (

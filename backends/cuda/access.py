@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import AccessModes
 from moedsl.backends.cuda.tensor_map import CLIP_EXTENT, CLIP_STRIDE
-from moedsl.ir.schedule import Requirement
+from moedsl.ir.schedule import EpilogueStore, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from moedsl.arrays import ArrayView
     from moedsl.ir.moe import Signature
+    from moedsl.ir.schedule import Schedule
 
 VECTOR_BYTES = 16
 
@@ -26,21 +27,26 @@ def every_vector(signature: Signature) -> AccessModes:
 
 
 def access_modes(
-    signature: Signature, arrays: Mapping[str, ArrayView], require: Collection[Requirement] = ()
+    signature: Signature, arrays: Mapping[str, ArrayView], schedule: Schedule
 ) -> AccessModes:
-    """The modes of a call's tensors; the rule is that of :class:`AccessModes`.
+    """The modes of the tensors of a call under ``schedule``, by the rule of :class:`AccessModes`.
 
     With BATCH_INVARIANT required a stride along rows counts even where there is one row: bits may
     depend on the modes, and then would on the number of rows.
     """
-    counted = {signature.ragged} if Requirement.BATCH_INVARIANT in require else set()
-    return AccessModes(
-        frozenset(
-            name
-            for name in every_vector(signature).vector
-            if vector_obstacle(arrays[name], signature.tensor(name).dims, counted) is None
-        )
+    counted = {signature.ragged} if Requirement.BATCH_INVARIANT in schedule.require else set()
+    vector = frozenset(
+        name
+        for name in every_vector(signature).vector
+        if vector_obstacle(arrays[name], signature.tensor(name).dims, counted) is None
     )
+    stored = signature.outputs if schedule.epilogue_store is EpilogueStore.TMA else ()
+    return AccessModes(vector, all(whole_rows(arrays[tensor.name]) for tensor in stored))
+
+
+def whole_rows(view: ArrayView) -> bool:
+    """Whether rows of the array end with whole 16 bytes."""
+    return view.shape[-1] * view.dtype.bytes % VECTOR_BYTES == 0
 
 
 def vector_obstacle(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from moedsl.arguments import OFFSETS
 from moedsl.backend import PerformanceWarning
-from moedsl.backends.cuda.access import access_modes, every_vector, vector_obstacle
+from moedsl.backends.cuda.access import (
+    VECTOR_BYTES,
+    access_modes,
+    every_vector,
+    vector_obstacle,
+    whole_rows,
+)
 from moedsl.backends.cuda.driver import current, gpu, is_capturing
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.launch import BoundLaunch, make_resident
@@ -85,7 +91,7 @@ class CudaExecutable:
         return found
 
     def _modes(self, call: Call) -> AccessModes:
-        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule.require)
+        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule)
 
     def prepare(self, call: Call) -> None:
         """Compile, load and allocate for calls like this one."""
@@ -143,19 +149,25 @@ class CudaExecutable:
             )
 
     def _warn(self, modes: AccessModes, call: Call) -> None:
-        vector = every_vector(self.kernel.signature).vector
         slow = "is accessed one element at a time, which is slow"
         if self.kernel.schedule.specialised:
             slow = "cannot be taken by the copy engine, and the kernel is slower without"
-        for name in sorted(vector - modes.vector - self._warned):
+        obstacles = self._obstacles(modes, call)
+        for name in sorted(obstacles.keys() - self._warned):
             self._warned.add(name)
-            why = vector_obstacle(
-                call.arrays[name],
-                self.kernel.signature.tensor(name).dims,
-                (self.kernel.signature.ragged,),
-            )
-            warnings.warn(
-                f"'{name}' {slow}: {why}; allocate it with padded rows, or copy it",
-                PerformanceWarning,
-                stacklevel=2,
-            )
+            warnings.warn(f"'{name}' {slow}: {obstacles[name]}", PerformanceWarning, stacklevel=2)
+
+    def _obstacles(self, modes: AccessModes, call: Call) -> dict[str, str]:
+        """What is wrong with a call's tensors, by name, and what can be done."""
+        signature, found = self.kernel.signature, {}
+        for name in every_vector(signature).vector:
+            tensor, view = signature.tensor(name), call.arrays[name]
+            if name not in modes.vector:
+                why = vector_obstacle(view, tensor.dims, (signature.ragged,))
+                found[name] = f"{why}; allocate it with padded rows, or copy it"
+            elif not modes.whole and tensor in signature.outputs and not whole_rows(view):
+                found[name] = (
+                    f"its rows of {view.shape[-1]} elements do not end with whole 16 bytes; "
+                    f"make {tensor.dims[-1]} a multiple of {VECTOR_BYTES // tensor.dtype.bytes}"
+                )
+        return found

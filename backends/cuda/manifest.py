@@ -14,7 +14,7 @@ from moedsl.backends.cuda.abi import (
     WorkspacePointer,
 )
 from moedsl.backends.cuda.nvrtc import compiler_version
-from moedsl.backends.cuda.tensor_map import TensorSwizzle
+from moedsl.ir.core import Role
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.abi import ArgumentSource
@@ -28,6 +28,7 @@ VERSION = 1
 def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
     """The contents of ``manifest.json``: ABI, grid rule, workspace, cost; sizes in bytes."""
     generated, binary = variant.generated, variant.binary
+    mapped = {f.source.tensor for f in generated.arguments if isinstance(f.source, TensorMapOf)}
     return {
         "version": VERSION,
         "kernel": kernel.signature.name,
@@ -42,6 +43,8 @@ def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
                 "dtype": str(tensor.dtype),
                 "dims": list(tensor.dims),
                 "access": str(variant.modes[tensor.name]),
+                # What the copy engine stores must end with whole 16 bytes in every row.
+                "whole_rows": tensor.role is not Role.INPUT and tensor.name in mapped,
             }
             for tensor in kernel.signature.tensors
         ],
@@ -81,8 +84,8 @@ def _describe(source: ArgumentSource) -> dict[str, object]:
             return {"is": "offsets"}
         case WorkspacePointer(part):
             return {"is": "workspace", "of": str(part)}
-        case TensorMapOf(tensor, box, clip, tf32, few_rows):
-            box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(TensorSwizzle.B128)}
+        case TensorMapOf(tensor, box, clip, tf32, few_rows, swizzle):
+            box_and_clip = {"box": list(box), "clip": clip, "swizzle": int(swizzle)}
             kinds = {"tf32": tf32, "few_rows": few_rows}
             return {"is": "tensor_map", "of": tensor, **box_and_clip, **kinds}
         case unreachable:

@@ -186,7 +186,7 @@ def map_of(source: TensorMapOf, view: ArrayView, memory_bandwidth: float = 0) ->
         tuple(reversed(shape)),
         tuple(reversed(strides)),
         tuple(reversed(box)),
-        swizzle=TensorSwizzle.B128,
+        swizzle=source.swizzle,
         promotion=_promotion(source, memory_bandwidth),
         tf32=source.tf32,
     )

@@ -65,7 +65,7 @@ class EmulatorExecutable:
         return self._variants[modes]
 
     def _modes(self, call: Call) -> AccessModes:
-        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule.require)
+        return access_modes(self.kernel.signature, call.arrays, self.kernel.schedule)
 
     def prepare(self, call: Call) -> None:
         """Compile for calls like this one."""

@@ -172,7 +172,11 @@ def _batches(draw: st.DrawFn, kernel: MoeKernel, schedule: Schedule) -> Batch:
     total = sum(rows)
     # Enough places for all rows to be scattered to, or too few.
     extents = st.integers(1, 20) | st.sampled_from((max(total, 1), total + 7, total // 2 + 1))
-    sizes = {index.name: draw(extents) for index in signature.dynamic}
+    wide = SMALL_EXTENTS if signature.expert_count > MANY_EXPERTS else EXTENTS
+    sizes = {
+        index.name: draw(wide if index.name == signature.columns else extents)
+        for index in signature.dynamic
+    }
     layouts = {}
     # Arrays that the copy engine cannot take are not for specialised warps.
     aligned = schedule.specialised and draw(st.integers(0, 3)) > 0

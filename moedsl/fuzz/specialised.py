@@ -87,7 +87,7 @@ def specialised_shapes(
     groups = producer_groups(op.lhs for op in contracts), consumers
     producer, consumer = draw(st.sampled_from(REGISTERS[groups]))
     store = EpilogueStore.STAGED
-    if swap and not store_obstacle(kernel) and draw(st.booleans()):
+    if not store_obstacle(kernel) and draw(st.booleans()):
         store = EpilogueStore.TMA
     evictions = [eviction for eviction in Eviction if eviction is not Eviction.ONCE]
     once = [Eviction.ONCE] if kernel.signature.row_grouped else []

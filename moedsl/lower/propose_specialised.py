@@ -15,6 +15,7 @@ then leaves L2 first, else the others' operands come from DRAM again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -137,14 +138,14 @@ def _propose(
     if tile is None:
         return
     step = UNIT if swap_ab else sharing * TALL
-    stored = swap_ab and _engine_stores(kernel)
+    stores = _stores(kernel, swap_ab)
     most, fewest = shape.stages
     fewest = fewest if consumers > 1 else STAGES[0]
     for cluster in _clusters(kernel, shape, tile, given, shared=shared):
         paired = cluster[0] > 1
         mixed = paired and shape.paired and kernel.signature.row_grouped
         kept = mixed and shape.kept and shared
-        for stages in range(most, fewest - 1, -1):
+        for stages, store in product(range(most, fewest - 1, -1), stores):
             yield Schedule(
                 tile=tile,
                 tails=tuple(range(tile.rows - step, 0, -step)),
@@ -164,7 +165,7 @@ def _propose(
                 raster=Raster(
                     Along.ROWS, _KEPT_GROUP if kept else _MIXED_GROUP if mixed else _GROUP
                 ),
-                epilogue_store=EpilogueStore.TMA if stored else EpilogueStore.STAGED,
+                epilogue_store=store,
             )
 
 
@@ -271,11 +272,14 @@ def _vectors(kernel: MoeKernel, tensor: Tensor) -> bool:
     return last.extent * tensor.dtype.bytes % 16 == 0
 
 
-def _engine_stores(kernel: MoeKernel) -> bool:
-    """Whether the copy engine can store every output, and loads of whole matrices do not stand in
-    its way: they are read element by element where outputs leave registers directly.
+def _stores(kernel: MoeKernel, swap_ab: bool) -> tuple[EpilogueStore, ...]:
+    """Ways to store, the best first: the copy engine's if it can store every output, and loads of
+    whole matrices do not stand in its way. They are read element by element where outputs leave
+    registers directly. Without swap_ab it should not take room from a stage.
     """
-    return not (store_obstacle(kernel) or any(_whole_matrix(kernel, op) for op in kernel.body))
+    if store_obstacle(kernel) or any(_whole_matrix(kernel, op) for op in kernel.body):
+        return (EpilogueStore.STAGED,)
+    return (EpilogueStore.TMA,) if swap_ab else (EpilogueStore.TMA, EpilogueStore.STAGED)
 
 
 def _whole_matrix(kernel: MoeKernel, op: object) -> bool:

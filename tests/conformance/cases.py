@@ -45,7 +45,7 @@ from moedsl.lower.pipeline import Options, lower_kernel
 from moedsl.meaning import Mode
 from moedsl.source.read import read_source
 from moedsl.target import TARGETS
-from tests.cuda.kernels import forward, weight_gradient
+from tests.cuda.kernels import forward, opened, weight_gradient
 from tests.strategies import drawn
 
 if TYPE_CHECKING:
@@ -93,12 +93,14 @@ def kernels() -> Mapping[str, MoeKernel]:
     for compute in Compute:
         made = {
             "plain": forward(compute=compute),
+            "open": opened(forward(compute=compute), "n"),
             "gathered": forward(compute=compute, weights="ekn", gather=True),
             "added": forward(compute=compute, output=DType.F32, accumulate=True),
             "scattered": forward(
                 compute=compute, rows="km", output=DType.F32, scatter=True, accumulate=True
             ),
             "gradient": weight_gradient(compute=compute),
+            "open_gradient": opened(weight_gradient(compute=compute), "k"),
         }
         for name, kernel in made.items():
             signature = replace(kernel.signature, name=f"{name}_{compute}")
@@ -153,7 +155,7 @@ def outcome(case: Case, runner: Runner) -> Outcome:
 def _compile_ahead(case: Case) -> None:
     """Leave the GPU's machine code in the cache, where the process that has the GPU finds it."""
     tile = _lowered(case)
-    modes = access_modes(tile.signature, _arguments(case).call().arrays)
+    modes = access_modes(tile.signature, _arguments(case).call().arrays, tile.schedule)
     CudaExecutable(tile).variant(modes)
 
 

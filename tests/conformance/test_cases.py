@@ -25,7 +25,7 @@ def test_the_same_seed_draws_the_same_cases() -> None:
 
 
 def test_cases_show_every_kernel_on_exact_data() -> None:
-    drawn = [case for number in range(16) for case in draw(1, number, "sm_80", 25)]
+    drawn = [case for number in range(24) for case in draw(1, number, "sm_80", 25)]
     assert {case.kernel for case in drawn} == kernels().keys()
     assert {batch.mode for case in drawn for batch in case.batches} == {Mode.EXACT}
 

@@ -37,6 +37,8 @@ SHARED = Schedule(
 SWAPPED = replace(SHARED, tile=TileShape(64, 128, 64), swap_ab=True)
 TURNS = replace(SWAPPED, cooperation=Cooperation.PINGPONG, tails=(40, 8))
 STORED = replace(TURNS, epilogue_store=EpilogueStore.TMA, cluster_columns=2, tails=(48, 16))
+TALL_STORED = replace(STORED, tile=TileShape(128, 96, 64), swap_ab=False, tails=(64,))
+"""Rows are the tall side of products, and columns the flat one."""
 PAIRED = replace(
     TURNS,
     stages=4,
@@ -77,6 +79,15 @@ def signature(
     )
     rows, columns = ("n", "k") if k_grouped else ("m", "n")
     return Signature("test", indices, tuple(tensors), compute, "e", "m", rows, columns)
+
+
+def opened(kernel: MoeKernel, name: str) -> MoeKernel:
+    """``kernel`` with a dynamic index called ``name``."""
+    indices = tuple(
+        Index(name, IndexKind.DYNAMIC) if index.name == name else index
+        for index in kernel.signature.indices
+    )
+    return replace(kernel, signature=replace(kernel.signature, indices=indices))
 
 
 _TYPES = {

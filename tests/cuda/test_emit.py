@@ -24,10 +24,12 @@ from moedsl.ir.schedule import (
     Persistence,
     Requirement,
     Schedule,
+    ScheduleRequest,
     TileShape,
 )
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.propose_specialised import registers_for
 from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.target import TARGETS
@@ -36,11 +38,13 @@ from tests.cuda.kernels import (
     SHARED,
     STORED,
     SWAPPED,
+    TALL_STORED,
     THREE,
     TURNS,
     access,
     forward,
     gate_up,
+    opened,
     weight_gradient,
 )
 
@@ -95,6 +99,17 @@ SPECIALISED = {
     "turns of three": (forward(compute=Compute.F16), replace(THREE, order=ExpertOrder.INTERLEAVED)),
     "stored": (forward(), replace(STORED, persistent=Persistence.DYNAMIC)),
     "stored f32": (weight_gradient(), STORED),
+    "stored as rows lie": (forward(), TALL_STORED),
+    "stored as rows lie, f32": (
+        weight_gradient(),
+        replace(TALL_STORED, tile=TileShape(64, 72, 64), tails=()),
+    ),
+    "gate and up, stored as rows lie": (
+        gate_up(),
+        replace(TALL_STORED, tile=TileShape(64, 128, 64), tails=()),
+    ),
+    "stored, dynamic columns": (opened(forward(), "n"), STORED),
+    "stored as rows lie, dynamic columns": (opened(weight_gradient(), "k"), TALL_STORED),
     "pairs": (forward(), replace(PAIRED, epilogue_store=EpilogueStore.TMA)),
     "gathered in pairs": (forward(gather=True), replace(PAIRED, consumer_registers=208)),
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
@@ -167,11 +182,32 @@ def test_arrays_off_the_grid_take_the_portable_path(form: str) -> None:
 @pytest.mark.parametrize("form", SPECIALISED)
 def test_outputs_off_the_grid_are_stored_by_threads(form: str) -> None:
     kernel, schedule = SPECIALISED[form]
-    outputs = {tensor.name for tensor in kernel.signature.outputs}
-    modes = AccessModes(vector(kernel).vector - outputs)
-    found = lower_to_gpu(lowered(kernel, schedule), modes)
-    assert found.schedule == replace(schedule, epilogue_store=EpilogueStore.STAGED)
-    assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
+    outputs, whole = {tensor.name for tensor in kernel.signature.outputs}, vector(kernel)
+    for modes in (AccessModes(whole.vector - outputs), replace(whole, whole=False)):
+        found = lower_to_gpu(lowered(kernel, schedule), modes)
+        assert found.schedule == replace(schedule, epilogue_store=EpilogueStore.STAGED)
+        assert not check_schedule(kernel, found.schedule, None, TARGETS["sm_90a"])
+
+
+@pytest.mark.parametrize("swap_ab", [True, False])
+@pytest.mark.parametrize("consumers", [1, 2, 3])
+@pytest.mark.parametrize("cooperation", Cooperation)
+@pytest.mark.parametrize("kernel", [forward(n=4096), gate_up(n=4096)], ids=["plain", "gate and up"])
+def test_threads_store_in_as_many_stages_as_they_leave_room_for(
+    kernel: MoeKernel, cooperation: Cooperation, consumers: int, swap_ab: bool
+) -> None:
+    if consumers == 1:
+        cooperation = Cooperation.COOPERATIVE
+    given = {"swap_ab": swap_ab, "consumers": consumers, "cooperation": cooperation}
+    given |= {"epilogue_store": EpilogueStore.TMA}
+    target = TARGETS["sm_90a"]
+    schedule = choose_schedule(kernel, target, ScheduleRequest("s", "test", given=given))
+    modes = replace(vector(kernel), whole=False)
+    found = lower_to_gpu(lowered(kernel, schedule), modes).schedule
+    assert not check_schedule(kernel, found, None, target)
+    assert found == replace(schedule, epilogue_store=EpilogueStore.STAGED, stages=found.stages)
+    more = replace(found, stages=found.stages + 1)
+    assert found.stages == schedule.stages or check_schedule(kernel, more, None, target)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.nvrtc import compile_cubin
 from moedsl.backends.cuda.sass import disassemble
 from moedsl.ir.core import Compute
-from moedsl.ir.schedule import EpilogueStore
+from moedsl.ir.schedule import EpilogueStore, ScheduleRequest
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.target import TARGETS
@@ -33,11 +33,12 @@ ARCHITECTURES = ("sm_80", "sm_89", "sm_90a", "sm_100", "sm_120")
 
 
 def variants(path: Path, arch: str) -> Iterator[TileKernel]:
-    """The kernels of one file with each schedule that covers ``arch``, and with the default."""
+    """The kernels of one file with each schedule that covers ``arch``, and with the defaults."""
     module, target = moedsl.load(path), TARGETS[arch]
     for name in module.kernels:
         kernel = module.kernel(name)
-        for request in (None, *kernel.schedules.values()):
+        as_rows_lie = ScheduleRequest("as_rows_lie", name, given={"swap_ab": False})
+        for request in (None, as_rows_lie, *kernel.schedules.values()):
             if request is None or request.on is None or target.schedule_covers(request.on):
                 schedule = choose_schedule(kernel.meaning, target, request)
                 yield build_tile(kernel.meaning, schedule, target)

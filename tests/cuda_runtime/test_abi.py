@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ from moedsl.backends.cuda.nvrtc import Binary
 from moedsl.backends.cuda.tensor_map import TensorMap, TensorSwizzle, map_of
 from moedsl.ir.core import Compute, DType, Index, IndexKind, Role, Tensor
 from moedsl.ir.moe import Signature
-from moedsl.ir.schedule import Requirement, Schedule
+from moedsl.ir.schedule import EpilogueStore, Requirement, Schedule
 from moedsl.lower.build_tile import build_tile
 from moedsl.target import TARGETS
 from moedsl.work import ceil_div, plan_depth, plan_rows
@@ -68,7 +69,7 @@ def view(
 
 def test_contiguous_arrays_allow_vectors() -> None:
     arrays = {"x": view((5, 16)), "w": view((2, 8, 16)), "s": view((5,)), "y": view((5, 8))}
-    modes = access_modes(SIGNATURE, arrays)
+    modes = access_modes(SIGNATURE, arrays, a_schedule())
     assert modes == every_vector(SIGNATURE)
     assert modes["x"] is modes["w"] is modes["y"] is AccessMode.VECTOR
     assert modes["s"] is AccessMode.ELEMENT
@@ -87,10 +88,22 @@ def test_obstacles_to_vectors_are_named() -> None:
 def test_batch_invariance_asks_for_the_same_of_one_row_as_of_many() -> None:
     arrays = {"x": view((1, 16), (17, 1)), "w": view((2, 8, 16)), "s": view((1,))}
     arrays["y"] = view((1, 8))
-    assert access_modes(SIGNATURE, arrays) == every_vector(SIGNATURE)
-    modes = access_modes(SIGNATURE, arrays, (Requirement.BATCH_INVARIANT,))
+    schedule = a_schedule()
+    assert access_modes(SIGNATURE, arrays, schedule) == every_vector(SIGNATURE)
+    invariant = replace(schedule, require=(Requirement.BATCH_INVARIANT,))
+    modes = access_modes(SIGNATURE, arrays, invariant)
     assert modes["x"] is AccessMode.ELEMENT
     assert modes["y"] is AccessMode.VECTOR
+
+
+@pytest.mark.parametrize("columns", [0, 1, 8, 12, 16])
+def test_rows_must_be_whole_where_the_copy_engine_stores_them(columns: int) -> None:
+    arrays = {"x": view((5, 12), (16, 1)), "w": view((2, columns, 12), (256, 16, 1))}
+    arrays |= {"s": view((5,)), "y": view((5, columns), (16, 1))}
+    stored = replace(a_schedule(), epilogue_store=EpilogueStore.TMA)
+    every = every_vector(SIGNATURE)
+    assert access_modes(SIGNATURE, arrays, a_schedule()) == every
+    assert access_modes(SIGNATURE, arrays, stored) == replace(every, whole=columns % 8 == 0)
 
 
 def test_vectors_are_what_tensor_maps_take() -> None:
@@ -161,10 +174,13 @@ def test_maps_and_clusters_are_in_the_manifest() -> None:
     kernel = build_tile(forward(), a_schedule(), TARGETS["sm_90a"])
     field = ArgumentField("tile", TensorMapOf("x", (64, 32), clip=0), 64, bytes=128)
     grid = GridRule(True, True, 4, "m", "n", 64, 64, cluster=2)
-    generated = GeneratedKernel("", "f", 128, 0, 1, (field,), 192, grid, cluster=2)
+    stored = TensorMapOf("y", (64, 32), clip=0, swizzle=TensorSwizzle.B64)
+    fields = field, ArgumentField("stored", stored, 192, bytes=128)
+    generated = GeneratedKernel("", "f", 128, 0, 1, fields, 320, grid, cluster=2)
     binary = Binary(b"", Notes(), "key", cached=False)
-    written = manifest(kernel, Variant(AccessModes(frozenset("x")), generated, binary))
-    assert written["arguments"] == [
+    written: Any = manifest(kernel, Variant(AccessModes(frozenset("x")), generated, binary))
+    assert written["arguments"][1]["swizzle"] == 64
+    assert written["arguments"][:1] == [
         {
             "name": "tile",
             "offset": 64,
@@ -179,6 +195,8 @@ def test_maps_and_clusters_are_in_the_manifest() -> None:
         }
     ]
     assert written["cluster"] == 2
+    whole = {tensor["name"]: tensor["whole_rows"] for tensor in written["tensors"]}
+    assert whole == {"x": False, "w": False, "y": True}
 
 
 @given(

@@ -20,6 +20,7 @@ from moedsl.backends.cuda.launch import BoundLaunch, make_resident
 from moedsl.backends.cuda.notes import Notes
 from moedsl.backends.cuda.nvrtc import Binary
 from moedsl.backends.cuda.workspace import Workspaces
+from moedsl.ir.schedule import EpilogueStore
 from moedsl.source.diagnostic import UnavailableError
 from tests.cuda_runtime.fake_driver import DEVICE, FakeDriver
 from tests.cuda_runtime.launches import (
@@ -227,6 +228,25 @@ def test_slow_access_warns_once_a_tensor(fake: FakeDriver, compiled: CudaExecuta
         compiled.bind(call(x=(1 << 20) + 4), ORDER)
     assert len(seen) == 1
     compiled.bind(call(), ORDER)
+
+
+def test_rows_that_end_within_16_bytes_warn_where_the_copy_engine_would_store_them(
+    fake: FakeDriver, compiled: CudaExecutable
+) -> None:
+    given = call()
+    y = replace(given.arrays["y"], shape=(100, 60))
+    narrow = replace(given, arrays={**given.arrays, "y": y})
+    roles = replace(KERNEL.schedule, producer_registers=40, consumer_registers=232)
+    stored = replace(roles, epilogue_store=EpilogueStore.TMA)
+    by_engine = CudaExecutable(replace(KERNEL, schedule=stored))
+    told = "'y' cannot be taken by the copy engine.* 60 elements .* make n a multiple of 8$"
+    with pytest.warns(PerformanceWarning, match=told) as seen:
+        by_engine.bind(narrow, ORDER)
+        by_engine.bind(narrow, ORDER)
+    assert len(seen) == 1
+    for executable_here in (by_engine, compiled):
+        executable_here.bind(given, ORDER)
+    compiled.bind(narrow, ORDER)
 
 
 def test_kernel_for_another_architecture(

@@ -31,6 +31,7 @@ from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType
 from moedsl.ir.elementwise import Store
 from moedsl.ir.moe import Contract
+from moedsl.ir.schedule import EpilogueStore
 from moedsl.ir.text import print_kernel
 from moedsl.ir.verify import FACTOR_TYPE
 from moedsl.lower.build_tile import build_tile
@@ -72,7 +73,8 @@ UNIT = 8
 class Program:
     """A kernel, its schedule, and the tensors that lie so that only single elements are accessed.
 
-    That, which is all that compiling depends on besides, is the same in all launches.
+    That is the same in all launches. All that compiling depends on besides is whether rows of
+    dynamic columns are whole 16 bytes, where the copy engine would store them.
     """
 
     kernel: MoeKernel
@@ -91,6 +93,8 @@ class Program:
     def features(self) -> Iterator[str]:
         """What the program shows, in words to be counted."""
         signature, schedule = self.kernel.signature, self.schedule
+        by_engine = schedule.epilogue_store is EpilogueStore.TMA
+        columns = signature.index(signature.columns)
         yield "m-grouped" if signature.row_grouped else "k-grouped"
         yield signature.compute
         contracts = [op for op in self.kernel.body if isinstance(op, Contract)]
@@ -116,7 +120,8 @@ class Program:
                 "stages of several lengths": self._stages_differ(),
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
-                f"store {schedule.epilogue_store}": True,
+                f"store {schedule.epilogue_store}{' with swap_ab' * schedule.swap_ab}": True,
+                "store tma, dynamic columns": by_engine and columns.extent is None,
                 f"cache m={schedule.row_eviction}": True,
                 f"cache n={schedule.column_eviction}": True,
             }
@@ -254,8 +259,9 @@ def _arguments(program: Program, chance: random.Random) -> Arguments:
     spare = chance.choice((1, 3, 8))
     total = sum(rows) + spare
     targets = (total, total + 7) if _scatters_once(program.kernel) else (1, 3, total, total + 7)
+    others = (1, UNIT, LARGEST_EXTENT - 1, LARGEST_EXTENT)
     sizes = {
-        index.name: chance.choice(targets if index.name == "t" else (1, UNIT, LARGEST_EXTENT - 1))
+        index.name: chance.choice(targets if index.name == "t" else others)
         for index in signature.dynamic
     }
     fixed = {i.name: i.extent for i in signature.indices if i.extent is not None}

@@ -32,6 +32,7 @@ from moedsl.inputs import Layout, make_inputs
 from moedsl.ir.core import Compute, DType
 from moedsl.ir.schedule import (
     Along,
+    Cooperation,
     EpilogueStore,
     ExpertOrder,
     Persistence,
@@ -44,7 +45,15 @@ from moedsl.meaning import Mode
 from moedsl.reference import check_outputs
 from moedsl.target import TARGETS
 from tests.conformance.model import launch_of
-from tests.cuda.kernels import PAIRED, STORED, SWAPPED, TURNS, forward, weight_gradient
+from tests.cuda.kernels import (
+    PAIRED,
+    STORED,
+    SWAPPED,
+    TALL_STORED,
+    TURNS,
+    forward,
+    weight_gradient,
+)
 from tests.emulator.harness import poison_maps
 from tests.emulator.mutants import Mutant, choose, mutants_of
 from tests.hopper.kernels import Sizes, expected, gemm_case
@@ -106,7 +115,8 @@ class Generated:
     def unit(self) -> Unit:
         """The code for tensors with padded rows."""
         arrays = self._arguments(self.rows[0]).call().arrays
-        return self._executable().variant(access_modes(self.kernel.signature, arrays)).unit
+        modes = access_modes(self.kernel.signature, arrays, self.schedule)
+        return self._executable().variant(modes).unit
 
     def outcome(self, unit: Unit) -> str:
         """Rows of several kinds, each under every policy; two CTAs or clusters share the tiles."""
@@ -207,6 +217,18 @@ SUBJECTS: dict[str, Subject] = {
         forward(4, 264, 136),
         replace(PAIRED, epilogue_store=EpilogueStore.TMA),
         ((180, 0, 1, 125), (5, 70, 16, 0)),
+        "sm_90a",
+    ),
+    # Consumers share rows of tiles of 128, and columns of those of 64.
+    "rows": Generated(
+        forward(4, 264, 136),
+        replace(
+            TALL_STORED,
+            tile=TileShape(128, 224, 64),
+            cooperation=Cooperation.COOPERATIVE,
+            cluster_columns=1,
+        ),
+        ((180, 0, 1, 125), (5, 70, 64, 0)),
         "sm_90a",
     ),
     "hopper": Written("gemm", Sizes(300, 136, 328)),

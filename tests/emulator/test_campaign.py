@@ -43,7 +43,8 @@ def test_the_parts_show_every_feature() -> None:
         *(f"cache {side}={word}" for side in "mn" for word in ("normal", "first", "last")),
         *("cache n=once", "stages of several lengths"),
         *("cluster 1 x 1", "cluster 1 x 2", "cluster 1 x 4", "cluster 2 x 1"),
-        *("store staged", "store tma"),
+        *("store staged", "store staged with swap_ab", "store tma", "store tma with swap_ab"),
+        "store tma, dynamic columns",
     }
     kinds = {*Compute, "m-grouped", "k-grouped"}
     assert shown == kinds | both | {f"specialised {word}" for word in specialised}

@@ -10,7 +10,7 @@ from moedsl.backends.emulator import BACKEND, executable
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.backends.emulator.tensor_map import record
 from moedsl.inputs import Arguments, Layout, make_inputs
-from moedsl.ir.core import Compute, DType, Index, IndexKind, Role, Tensor, Value
+from moedsl.ir.core import Compute, DType, Role, Tensor, Value
 from moedsl.ir.elementwise import Apply, Function, Load, Store
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import (
@@ -33,17 +33,19 @@ from tests.cuda.kernels import (
     SHARED,
     STORED,
     SWAPPED,
+    TALL_STORED,
     THREE,
     TURNS,
     access,
     forward,
     gate_up,
+    opened,
     weight_gradient,
 )
 from tests.emulator.harness import poison_gaps, poison_maps
 
 ROWS = (70, 0, 1, 33)
-SIZES = {"t": 130, "k": 136}
+SIZES = {"t": 130, "n": 72, "k": 136}
 BASE = Schedule(TileShape(64, 64, 64), stages=3)
 NARROW = replace(BASE, tile=TileShape(64, 64, 32))
 
@@ -120,21 +122,12 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
 }
 
 
-def open_depth(kernel: MoeKernel) -> MoeKernel:
-    """``kernel`` with a dynamic index k."""
-    indices = tuple(
-        Index("k", IndexKind.DYNAMIC) if index.name == "k" else index
-        for index in kernel.signature.indices
-    )
-    return replace(kernel, signature=replace(kernel.signature, indices=indices))
-
-
 INDEXED_PAIRS = replace(PAIRED, order=ExpertOrder.INDEX)
 SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
     "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
     "turns": (forward(4, 72, 136), TURNS),
-    "turns of a depth that the call says": (open_depth(forward(4, 72, 136)), TURNS),
+    "turns of a depth that the call says": (opened(forward(4, 72, 136), "k"), TURNS),
     "turns of three": (
         forward(4, 72, 136, compute=Compute.F16),
         replace(THREE, persistent=Persistence.DYNAMIC, order=ExpertOrder.INTERLEAVED),
@@ -179,6 +172,41 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "two outputs stored by the engine": (
         with_double_in_bf16(forward(4, 264, 136, output=DType.F32)),
         replace(STORED, stages=2),
+    ),
+    # Columns on the flat side: whole parts of 32, less in a line's last one, several consumers.
+    "stored by the engine as rows lie": (
+        forward(4, 264, 136),
+        replace(TALL_STORED, tails=(64,), balanced=True, persistent=Persistence.DYNAMIC),
+    ),
+    "stored f32 as rows lie": (
+        weight_gradient(experts=4, n=72, k=136),
+        replace(TALL_STORED, tile=TileShape(64, 80, 64), tails=()),
+    ),
+    "consumers of 40 columns, stored by the engine": (
+        forward(4, 72, 136),
+        replace(
+            SHARED,
+            tile=TileShape(128, 80, 64),
+            tails=(64,),
+            split_k=2,
+            epilogue_store=EpilogueStore.TMA,
+        ),
+    ),
+    "gate and up, stored as rows lie": (
+        gate_up(experts=4, n=72, k=72),
+        replace(TALL_STORED, tile=TileShape(128, 48, 64), stages=2, tails=()),
+    ),
+    "two outputs, stored as rows lie": (
+        with_double_in_bf16(forward(4, 264, 136, output=DType.F32)),
+        replace(TALL_STORED, tile=TileShape(64, 72, 64), tails=()),
+    ),
+    **dict.fromkeys(
+        ("columns that the call says", "columns that end within 16 bytes"),
+        (opened(forward(4, 72, 136), "n"), STORED),
+    ),
+    **dict.fromkeys(
+        ("columns as rows lie that the call says", "columns as rows lie that end within 16 bytes"),
+        (opened(weight_gradient(4, 72, 136), "k"), TALL_STORED),
     ),
     "gathered to scattered": (
         forward(4, 72, 136, gather=True, scatter=True, accumulate=True, output=DType.F32),
@@ -257,7 +285,7 @@ SPECIALISED |= {
         forward(4, 72, 136, compute=Compute.TF32, output=DType.BF16),
         replace(SHARED, tile=TileShape(128, 64, 64), tails=(64,)),
     ),
-    "tf32 in turns": (open_depth(forward(4, 72, 136, compute=Compute.TF32)), WORDS),
+    "tf32 in turns": (opened(forward(4, 72, 136, compute=Compute.TF32), "k"), WORDS),
     "tf32 stored by the engine": (
         forward(4, 264, 136, compute=Compute.TF32),
         replace(STORED, tile=TileShape(64, 64, 128), stages=2, balanced=True, tails=(48, 32, 16)),
@@ -274,6 +302,12 @@ SPECIALISED |= {
 CASES |= SPECIALISED
 
 
+def sizes_of(name: str, kernel: MoeKernel) -> dict[str, int]:
+    """Extents that the call of a case says."""
+    less = 3 if name.endswith("end within 16 bytes") else 0
+    return {index.name: SIZES[index.name] - less for index in kernel.signature.dynamic}
+
+
 def layout_of(name: str, kernel: MoeKernel, tensor: Tensor, schedule: Schedule) -> Layout:
     """Gaps between elements, or behind rows; for specialised warps rows start at multiples of 16
     bytes.
@@ -281,8 +315,8 @@ def layout_of(name: str, kernel: MoeKernel, tensor: Tensor, schedule: Schedule) 
     if tensor.dtype is DType.I32 or name == "single elements":
         return Layout(gap=2)
     last = tensor.dims[-1] if tensor.dims else ""
-    extents = SIZES | {i.name: i.extent for i in kernel.signature.indices if i.extent is not None}
-    extent = extents.get(last, 0)
+    fixed = {i.name: i.extent for i in kernel.signature.indices if i.extent is not None}
+    extent = (sizes_of(name, kernel) | fixed).get(last, 0)
     return Layout(padding=8 + (-extent % 8 if schedule.specialised else 0))
 
 
@@ -298,7 +332,7 @@ def arguments_of(name: str, rows: tuple[int, ...]) -> Arguments:
         tensor.name: layout_of(name, kernel, tensor, schedule)
         for tensor in kernel.signature.tensors
     }
-    sizes = {index.name: SIZES[index.name] for index in kernel.signature.dynamic}
+    sizes = sizes_of(name, kernel)
     given = make_inputs(kernel, rows, sizes, mode_of(name), 1, padding, spare_rows=3)
     poison_maps(given)
     poison_gaps(given)

@@ -41,6 +41,7 @@ ROLES = {
     "turns": ("drop the wait", "drop the arrival", "one arrival fewer", "phase not advanced"),
     "shared": ("wait for one fewer", "drop the barrier", "wrong numbered barrier"),
     "gathered": ("drop the wait", "wait for one fewer", "drop the fence", "swizzle bit"),
+    "rows": ("drop the wait", "wait for one fewer", "drop the fence", "drop the barrier", "moved"),
 }
 
 

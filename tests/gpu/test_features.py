@@ -38,7 +38,7 @@ def kernels() -> dict[str, CudaExecutable]:
         kernel, schedule = CASES[name]
         executable = CudaExecutable(build_tile(kernel, schedule, TARGET))
         arrays = arguments_of(name, ROWS).call().arrays
-        executable.variant(access_modes(kernel.signature, arrays))
+        executable.variant(access_modes(kernel.signature, arrays, schedule))
         return executable
 
     with ThreadPoolExecutor() as pool:

@@ -14,7 +14,6 @@ from tests.lower.bad_schedules import (
     GATHERED_INSIDE,
     GRADIENT,
     NARROW,
-    OPEN,
     RAGGED_INSIDE,
     SCATTERED,
     SMALL_BATCHES,
@@ -126,17 +125,10 @@ SPECIAL = (
             "MOE0426",
             "store",
             "`epilogue store=tma` cannot store this kernel's outputs",
-            SPECIALISED | {"epilogue_store": EpilogueStore.TMA, "swap_ab": swap},
+            SPECIALISED | {"epilogue_store": EpilogueStore.TMA},
             kernel,
         )
-        for kernel, swap in (
-            (UP, False),
-            (COMBINE, True),
-            (SCATTERED, True),
-            (TURNED, True),
-            (NARROW, True),
-            (OPEN, True),
-        )
+        for kernel in (COMBINE, SCATTERED, TURNED, NARROW)
     ),
     *(
         Bad(

@@ -47,14 +47,12 @@ CHOSEN: dict[tuple[str, str, object], tuple[str, str, str]] = {
     **dict.fromkeys(((ONE, "bf16", n) for n in (64, 128, 516, 640)), NARROW),
     **dict.fromkeys(((ONE, "bf16", n) for n in (192, 512, 1152, "dynamic")), WIDE),
     **dict.fromkeys(((ONE, "f32", n) for n in (64, 128, 516, 640)), NARROW_F32),
-    **dict.fromkeys(((ONE, "f32", n) for n in (192, 512, 1152)), WIDE_F32),
-    (ONE, "f32", "dynamic"): WIDE,
+    **dict.fromkeys(((ONE, "f32", n) for n in (192, 512, 1152, "dynamic")), WIDE_F32),
     **dict.fromkeys(((TWO, "bf16", n) for n in (64, 192)), NARROW_TWO),
-    **dict.fromkeys(((TWO, "bf16", n) for n in (128, 512, 640)), WIDE_TWO),
-    **dict.fromkeys(((TWO, output, "dynamic") for output in ("bf16", "f32")), STAGED_TWO),
+    **dict.fromkeys(((TWO, "bf16", n) for n in (128, 512, 640, "dynamic")), WIDE_TWO),
     (TWO, "bf16", 516): STAGED_TWO,
     **dict.fromkeys(((TWO, "f32", n) for n in (64, 192)), NARROW_TWO_F32),
-    **dict.fromkeys(((TWO, "f32", n) for n in (128, 512, 516, 640)), WIDE_TWO_F32),
+    **dict.fromkeys(((TWO, "f32", n) for n in (128, 512, 516, 640, "dynamic")), WIDE_TWO_F32),
 }
 """By the columns: tile, stages and cooperation for 8, 64 and more rows an expert."""
 
@@ -77,7 +75,7 @@ def test_columns_in_pairs_are_shared(body: str, output: str, n: object) -> None:
 
 
 def test_lower_tiles_make_room_for_more_experts() -> None:
-    kernels = (gathering(TWO, "dynamic", experts=experts) for experts in (64, 256, 2048, 3072))
+    kernels = (gathering(TWO, "dynamic", experts=experts) for experts in (256, 1536, 3072, 4096))
     assert [shown(choose_schedule(kernel, HOPPER)) for kernel in kernels] == [
         "128x128 4 cooperative",
         "112x128 4 cooperative",

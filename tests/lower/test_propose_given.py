@@ -95,21 +95,34 @@ def test_one_consumer_takes_half_an_sm() -> None:
     ],
     ids=str,
 )
-def test_without_swap_ab_heights_are_whole_products_and_outputs_staged(
+def test_without_swap_ab_heights_are_whole_products(
     given: dict[str, Any], tile: tuple[int, int], tails: tuple[int, ...], registers: dict[str, int]
 ) -> None:
     given = {"swap_ab": False} | given | registers
     schedule = chosen(given)
     assert schedule.specialised
     assert ((schedule.tile.rows, schedule.tile.columns), schedule.tails) == (tile, tails)
-    assert schedule.epilogue_store is EpilogueStore.STAGED
+    assert schedule.epilogue_store is EpilogueStore.TMA
     assert codes(given) == []
 
 
 def test_what_is_given_with_swap_ab_off_is_still_refused() -> None:
     off = {"swap_ab": False} | ROLES
-    assert codes(off | {"epilogue_store": EpilogueStore.TMA}) == ["MOE0426"]
+    assert codes(off | {"epilogue_store": EpilogueStore.TMA, "tile.columns": 100}) == ["MOE0411"]
     assert "MOE0411" in codes(off | {"tails": (48,)})
+
+
+def test_without_swap_ab_no_stage_makes_room_for_what_the_copy_engine_stores() -> None:
+    kernel = written(y="f32[m, n]")
+    for cooperation, store in (
+        (Cooperation.PINGPONG, EpilogueStore.TMA),
+        (Cooperation.COOPERATIVE, EpilogueStore.STAGED),
+    ):
+        given = {"swap_ab": False, "cooperation": cooperation}
+        schedule = chosen(given, kernel)
+        assert schedule.epilogue_store is store
+        staged = chosen(given | {"epilogue_store": EpilogueStore.STAGED}, kernel)
+        assert schedule.stages == staged.stages
 
 
 @pytest.mark.parametrize("consumers", range(1, 7))

@@ -198,7 +198,7 @@ def test_nothing_is_proposed_where_the_copy_engine_is_of_no_use(kernel: MoeKerne
         (written("y[n, m] = sum[k] x[m, k] * w[e, n, k]", y="bf16[n, m]"), EpilogueStore.STAGED),
         (written(n=516), EpilogueStore.STAGED),
         (written(y="f32[m, n]", n=516), EpilogueStore.TMA),
-        (written(n="dynamic"), EpilogueStore.STAGED),
+        (written(n="dynamic"), EpilogueStore.TMA),
     ],
     ids=[
         "plain",

@@ -14,6 +14,7 @@ from tests.lower.bad_schedules import (
     GATHERED,
     GRADIENT,
     INNER_COLUMNS,
+    OPEN,
     SPANS,
     SPECIALISED,
     TEXT,
@@ -98,7 +99,9 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"tails": (48, 32, 16), "swap_ab": True, "cluster_columns": 2}),
     (UP, {"swap_ab": True, "cluster_columns": 8}),
     (UP, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (UP, {"epilogue_store": EpilogueStore.TMA, "tile": TileShape(128, 56, 64)}),
     (GRADIENT, {"epilogue_store": EpilogueStore.TMA, "swap_ab": True}),
+    (OPEN, {"epilogue_store": EpilogueStore.TMA}),
     (UP, {"row_eviction": Eviction.LAST, "column_eviction": Eviction.FIRST}),
     (UP, {"row_eviction": Eviction.FIRST, "column_eviction": Eviction.ONCE}),
     (

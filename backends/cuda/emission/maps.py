@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import gcd
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import TensorMapOf
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import Copy, CopyWay, Fill, RoleName, Side
+from moedsl.backends.cuda.tensor_map import TensorSwizzle
 from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.schedule import EpilogueStore
@@ -55,6 +57,17 @@ def tensor_stores(kernel: GpuKernel) -> tuple[Store, ...]:
 def store_map_name(store: Store) -> str:
     """The struct's field for the map of an output."""
     return f"{identifier(store.access.tensor)}_store_map"
+
+
+def store_box(kernel: GpuKernel, store: Store) -> tuple[int, int]:
+    """Rows and columns of a box of an output: all rows of a part, and of its columns as many as a
+    line of shared memory holds and divide those of every consumer, whose next is another's.
+    """
+    rows, columns = staged_part(kernel.schedule.swap_ab)
+    widest = BLOCK_BYTES // kernel.signature.tensor(store.access.tensor).dtype.bytes
+    tile = kernel.schedule.tile.columns
+    shares = (tile // layout.columns for layout in kernel.resources.layouts)
+    return rows, gcd(columns, widest, *shares)
 
 
 def store_clip(kernel: GpuKernel, store: Store) -> int | None:
@@ -154,11 +167,12 @@ def _few_rows(kernel: GpuKernel) -> bool:
 
 def _store_map(kernel: GpuKernel, store: Store) -> TensorMapOf:
     signature, tensor = kernel.signature, kernel.signature.tensor(store.access.tensor)
-    columns = BLOCK_BYTES // tensor.dtype.bytes
-    rows, _ = staged_part(swap_ab=True)
+    rows, columns = store_box(kernel, store)
     sizes = {signature.rows: rows, signature.columns: columns}
     box = tuple(sizes.get(coordinate.index, 1) for coordinate in store.access.coordinates)
-    return TensorMapOf(tensor.name, box, store_clip(kernel, store))
+    line = columns * tensor.dtype.bytes
+    swizzle = TensorSwizzle(line) if line >= TensorSwizzle.B32 else TensorSwizzle.NONE
+    return TensorMapOf(tensor.name, box, store_clip(kernel, store), swizzle=swizzle)
 
 
 def _box(kernel: GpuKernel, fill: Fill, access: Access, positions: int) -> tuple[int, ...]:

@@ -14,42 +14,46 @@ from moedsl.backends.cuda.emission.arguments import (
 )
 from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
 from moedsl.backends.cuda.emission.groups import sum_parameters, sums_type
-from moedsl.backends.cuda.emission.maps import coordinates, store_clip, store_map_name
-from moedsl.backends.cuda.emission.writer import identifier
+from moedsl.backends.cuda.emission.maps import (
+    coordinates,
+    store_box,
+    store_clip,
+    store_map_name,
+)
+from moedsl.backends.cuda.emission.writer import identifier, plus
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
-from moedsl.lower.resources.specialised import BLOCK_BYTES
+from moedsl.lower.resources.specialised import FLAT_STEP, staged_part
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.core import Access
 
-_BOX_BYTES = 32 * BLOCK_BYTES
-"""Of 32 rows: as many as a part of the sums has."""
-
 
 class _Elements:
-    """Emits the values of the four sums that a thread has of eight rows.
+    """Emits the values of the four sums that a thread has of eight flat positions: the ``j``-th
+    eight rows with swap_ab, else columns.
 
-    Sum ``i`` is that of row ``row + i % 2`` and column ``column + i / 2 * 8``: what depends on
-    rows alone has two values, on columns alone two others.
+    Sum ``i`` is that of flat position ``j * 8 + i % 2`` and tall position ``i / 2 * 8``, counted
+    from ``row`` and ``column``: what depends on rows alone has two values, on columns alone two
+    others.
     """
 
     def __init__(self, writer: Writer, kernel: GpuKernel) -> None:
         self._writer, self._kernel = writer, kernel
+        self._swap = kernel.schedule.swap_ab
         self._names: dict[str, str] = {}
         results = [value for pipeline in kernel.pipelines for value in pipeline.results]
         for value, name in zip(results, sum_names(kernel), strict=True):
             self._names[value.name] = f"{name}_four[i]"
 
-    def emit_loads(self, rows: bool) -> None:
-        """Loads that depend on rows (and perhaps columns), or those that do not."""
-        signature = self._kernel.signature
+    def emit_loads(self, flat: bool) -> None:
+        """Loads that depend on flat positions (and perhaps tall ones), or those that do not."""
         for number, op in enumerate(self._kernel.epilogue.body):
             if not isinstance(op, Load):
                 continue
-            by_row = op.access.position(signature.rows) is not None
-            if by_row is rows:
+            rows, columns = self._kind(op.access)
+            if flat is (rows if self._swap else columns):
                 with self._writer.from_source(self._kernel.source, op.span):
                     self._emit_load(op.access, f"{identifier(op.access.tensor)}_l{number}")
                 self._names[op.result.name] = self._spelled(op, number)
@@ -59,12 +63,10 @@ class _Elements:
         match self._kind(op.access):
             case (True, True):
                 return f"{name}[i]"
-            case (True, False):
-                return f"{name}[i % 2]"
-            case (False, True):
-                return f"{name}[i / 2]"
-            case _:
+            case (False, False):
                 return name
+            case (rows, _):
+                return f"{name}[i {'%' if rows is self._swap else '/'} 2]"
 
     def _kind(self, access: Access) -> tuple[bool, bool]:
         signature = self._kernel.signature
@@ -75,15 +77,17 @@ class _Elements:
     def _emit_load(self, access: Access, name: str) -> None:
         rows, columns = self._kind(access)
         count = 2 ** (rows + columns)
-        row_of = "i % 2" if rows else ""
-        column_of = ("i / 2" if rows else "i") if columns else ""
+        tall = "i / 2" if rows and columns else "i"
+        flat_at, tall_at = "j * 8 + i % 2", f"{tall} * 8"
+        row_at, column_at = (flat_at, tall_at) if self._swap else (tall_at, flat_at)
+        row, column = f"row + {row_at}", f"tile.column + column + {column_at}"
         inside = []
         if rows:
-            inside.append(f"row + j * 8 + {row_of} < tile.rows")
+            inside.append(f"{row} < tile.rows")
         if columns:
             bound = extent(self._kernel, self._kernel.signature.columns)
-            inside.append(f"tile.column + column + {column_of} * 8 < {bound}")
-        at = self._address(access, row_of, column_of)
+            inside.append(f"{column} < {bound}")
+        at = self._address(access, row, column)
         value = f"moe::widen(moe::global_load({at}))"
         if count == 1:
             self._writer.line(f"const float {name} = {value};")
@@ -92,13 +96,12 @@ class _Elements:
         with self._writer.block(f"for (int i = 0; i < {count}; ++i)"):
             self._writer.line(f"{name}[i] = {' && '.join(inside)} ? {value} : 0.0f;")
 
-    def _address(self, access: Access, row_of: str, column_of: str) -> str:
+    def _address(self, access: Access, row: str, column: str) -> str:
         signature = self._kernel.signature
-        start = first_row(self._kernel)
         at = {
             signature.experts: "static_cast<moe::i64>(tile.expert)",
-            signature.rows: f"static_cast<moe::i64>({start} + row + j * 8 + {row_of})",
-            signature.columns: f"static_cast<moe::i64>(tile.column + column + {column_of} * 8)",
+            signature.rows: f"static_cast<moe::i64>({first_row(self._kernel)} + {row})",
+            signature.columns: f"static_cast<moe::i64>({column})",
         }
         text = pointer(access.tensor)
         for dim, coordinate in enumerate(access.coordinates):
@@ -125,8 +128,7 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
-    types = [element_type(kernel.signature.tensor(s.access.tensor).dtype) for s in stores]
-    _emit_stage_part(writer, kernel, types)
+    _emit_stage_part(writer, kernel, stores)
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
@@ -139,7 +141,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             f"using Sums = {sums_type(kernel)};",
             "const bool leads = moe::group_thread() == 0;",
             "// The last box of this consumer may be higher than what it has.",
-            "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kFlat);",
+            "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kRows);",
             f"const int end = {first_row(kernel)} + rows;",
             "if (leads) moe::bulk_wait_read<0>();",
             "moe::named_sync(1 + group, moe::kGroupThreads);",
@@ -158,7 +160,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 "moe::named_sync(1 + group, moe::kGroupThreads);",
             )
             with writer.block("if (leads)"):
-                _emit_boxes(writer, kernel, stores, types)
+                _emit_boxes(writer, kernel, stores)
                 writer.lines(
                     "moe::bulk_commit();",
                     "// Of three buffers, the one after the next is free.",
@@ -168,9 +170,12 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     writer.line()
 
 
-def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> None:
-    names = sum_names(kernel)
-    writer.line("// The outputs of one part, 32 rows by 64 columns, to shared memory.")
+def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
+    names, swap = sum_names(kernel), kernel.schedule.swap_ab
+    rows, columns = staged_part(swap)
+    flat, tall = "moe::lane_index() % 4 * 2", "moe::warp_index() % 4 * 16 + moe::lane_index() / 4"
+    row, column = (flat, tall) if swap else (tall, flat)
+    writer.line(f"// The outputs of one part, {rows} rows by {columns} columns, to shared memory.")
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void stage_part(const Arguments& arguments, const moe::Tile& tile, "
@@ -179,12 +184,11 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
         elements = _Elements(writer, kernel)
         writer.lines(
             f"using Sums = {sums_type(kernel)};",
-            "const int row = Groups<kHeight>::row(group) + Sums::part_row(part)"
-            " + moe::lane_index() % 4 * 2;",
+            f"const int row = Groups<kHeight>::row(group) + Sums::part_row(part) + {row};",
             "const int column = Groups<kHeight>::column(group) + Sums::part_column(part)"
-            " + moe::warp_index() % 4 * 16 + moe::lane_index() / 4;",
+            f" + {column};",
         )
-        elements.emit_loads(rows=False)
+        elements.emit_loads(flat=False)
         for name in names:
             writer.line(f"float {name}_taken[4][4];")
             writer.line(f"{name}.take({name}_taken, part);")
@@ -193,38 +197,47 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, types: list[str]) -> Non
             writer.line("if (j >= Sums::eights(part)) continue;")
             for name in names:
                 writer.line(f"const float (&{name}_four)[4] = {name}_taken[j];")
-            elements.emit_loads(rows=True)
+            elements.emit_loads(flat=True)
             elements.emit_values()
-            at = 0
-            for number, type_ in enumerate(types):
-                place = f"staged + {at}" if at else "staged"
-                writer.line(f"moe::stage_rows({place}, j, stored{number}, {type_}{{}});")
-                at += _boxes(type_) * _BOX_BYTES
+            for number, (store, place) in enumerate(_places(kernel, stores)):
+                dtype = kernel.signature.tensor(store.access.tensor).dtype
+                verb = "rows" if swap else f"columns<{store_box(kernel, store)[1]}>"
+                writer.line(
+                    f"moe::stage_{verb}({place}, j, stored{number}, {element_type(dtype)}{{}});"
+                )
     writer.line()
 
 
-def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store], types: list[str]) -> None:
-    signature = kernel.signature
+def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
+    signature, swap = kernel.signature, kernel.schedule.swap_ab
     row = f"{first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
     column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
-    at = 0
-    for store, type_ in zip(stores, types, strict=True):
-        for half in range(_boxes(type_)):
+    _, width = staged_part(swap)
+    for store, place in _places(kernel, stores):
+        rows, columns = store_box(kernel, store)
+        size = rows * columns * signature.tensor(store.access.tensor).dtype.bytes
+        for number in range(width // columns):
+            first = number * columns
             position = {
                 signature.experts: "tile.expert",
                 signature.rows: row,
-                signature.columns: f"{column} + {half * 32}" if half else column,
+                signature.columns: plus(column, first),
             }
             box = coordinates(store.access, position, store_clip(kernel, store), "end")
-            place = f"staged + {at}" if at else "staged"
+            # The last part of a line of columns may have fewer than others.
+            there = f"if (Sums::eights(part) > {first // FLAT_STEP}) " if first and not swap else ""
             with writer.from_source(kernel.source, store.span):
                 writer.line(
-                    f"moe::tensor_store(*arguments.{store_map_name(store)}, "
-                    f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {place});"
+                    f"{there}moe::tensor_store(*arguments.{store_map_name(store)}, "
+                    f"moe::Box<{len(box)}>{{{{{', '.join(box)}}}}}, {plus(place, number * size)});"
                 )
-            at += _BOX_BYTES
 
 
-def _boxes(type_: str) -> int:
-    """Boxes of 128 bytes that 64 columns of an output take."""
-    return 2 if type_ == "float" else 1
+def _places(kernel: GpuKernel, stores: list[Store]) -> list[tuple[Store, str]]:
+    """Each output with where its part is staged."""
+    rows, columns = staged_part(kernel.schedule.swap_ab)
+    found, at = [], 0
+    for store in stores:
+        found.append((store, plus("staged", at)))
+        at += rows * columns * kernel.signature.tensor(store.access.tensor).dtype.bytes
+    return found

@@ -10,8 +10,9 @@ from moedsl.ir.moe import Contract, MoeKernel
 from moedsl.ir.schedule import EpilogueStore, ScheduleRequest
 from moedsl.ir.tile import Multiply, TileKernel
 from moedsl.lower.build_tile import build_tile
+from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
-from moedsl.lower.resources import resources
+from moedsl.lower.rules.demand import STAGES
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
@@ -27,16 +28,21 @@ def can_feed(kernel: GpuKernel) -> bool:
 
 def can_store(kernel: TileKernel, access: AccessModes) -> bool:
     """Whether the schedule's way to store works for outputs with ``access``."""
-    outputs = {tensor.name for tensor in kernel.signature.outputs}
-    return kernel.schedule.epilogue_store is EpilogueStore.STAGED or outputs <= access.vector
+    if kernel.schedule.epilogue_store is EpilogueStore.STAGED:
+        return True
+    return access.whole and {tensor.name for tensor in kernel.signature.outputs} <= access.vector
 
 
 def store_staged(kernel: TileKernel) -> TileKernel | None:
-    """``kernel`` with outputs that threads store, if that has room."""
-    staged = replace(kernel, schedule=replace(kernel.schedule, epilogue_store=EpilogueStore.STAGED))
-    target = TARGETS[kernel.target]
-    fits = resources(staged, target).shared.bytes <= target.shared_per_block
-    return staged if fits else None
+    """``kernel`` with outputs that threads store, in fewer stages where that needs more room; None
+    where even two are too many.
+    """
+    meaning, target = _meaning(kernel), TARGETS[kernel.target]
+    for stages in range(kernel.schedule.stages, STAGES[0] - 1, -1):
+        schedule = replace(kernel.schedule, epilogue_store=EpilogueStore.STAGED, stages=stages)
+        if not check_schedule(meaning, schedule, None, target):
+            return replace(kernel, schedule=schedule)
+    return None
 
 
 def fall_back(kernel: TileKernel) -> TileKernel:

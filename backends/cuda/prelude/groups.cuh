@@ -50,6 +50,7 @@ struct GroupSums {
     static constexpr int kProductFlat = kFlat / kHalves;
     static constexpr int kFlatParts = (kFlat + 31) / 32;
     static constexpr int kParts = kTall * kFlatParts;
+    static constexpr int kRows = kSwap ? kFlat : kTall * 64;
     static constexpr int kPartRows = kSwap ? 32 : 64;
     static constexpr int kPartColumns = kSwap ? 64 : 32;
     static constexpr int kPitch = kSwap ? 68 : 40;

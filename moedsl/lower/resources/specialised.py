@@ -167,7 +167,8 @@ def store_obstacle(kernel: MoeKernel) -> str:
     """Why the copy engine cannot store an output, or nothing if it can store all of them.
 
     It stores boxes of rows by columns, and cannot follow a map or add to what is there. Of a row
-    it stores whole 16 bytes, whatever its map says of the row's end (seen on an H100).
+    it stores whole 16 bytes, whatever its map says of the row's end (seen on an H100). Where calls
+    decide the columns, threads store for those whose rows end elsewhere.
     """
     columns = kernel.signature.index(kernel.signature.columns)
     for op in kernel.body:
@@ -179,9 +180,8 @@ def store_obstacle(kernel: MoeKernel) -> str:
                 return f"{name} is stored through a map"
             if op.access.coordinates[-1].index != kernel.signature.columns:
                 return f"the innermost dimension of {name} is not {columns.name}"
-            if columns.extent is None:
-                return f"it stores 16 bytes at a time, and calls decide {columns.name}"
-            if row := columns.extent * kernel.signature.tensor(name).dtype.bytes % STORED_BYTES:
+            row = (columns.extent or 0) * kernel.signature.tensor(name).dtype.bytes % STORED_BYTES
+            if row:
                 return f"it stores 16 bytes at a time, and rows of {name} end with {row}"
     return ""
 
@@ -230,7 +230,7 @@ def _staging_bytes(kernel: TileKernel, sums: int) -> int:
 
 def stored_bytes(signature: Signature) -> int:
     """Shared memory of one part of every output."""
-    rows, columns = staged_part(swap_ab=True)
+    rows, columns = staged_part(swap_ab=True)  # as many elements as without
     return rows * columns * sum(tensor.dtype.bytes for tensor in signature.outputs)
 
 

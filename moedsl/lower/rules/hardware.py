@@ -224,7 +224,7 @@ def pingpong_needs_specialised_path(case: Case) -> Iterator[Finding]:
 def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
     """Bulk tensor stores need TMA descriptors, and a store that they can do.
 
-    Whole boxes of rows by columns, which leave the registers as swap_ab lays them there.
+    Boxes of rows by columns, of the whole output and not of what a map leads to.
     """
     if case.schedule.epilogue_store is not EpilogueStore.TMA:
         return
@@ -232,11 +232,9 @@ def tma_store_needs_specialised_path(case: Case) -> Iterator[Finding]:
         yield _needs_specialised_path(case, ("epilogue_store",), "epilogue store=tma")
         return
     reason = store_obstacle(case.kernel)
-    if not reason and not case.schedule.swap_ab:
-        reason = "it needs `swap_ab`"
     if reason:
         yield Finding(
-            ("epilogue_store", "swap_ab"),
+            ("epilogue_store",),
             "`epilogue store=tma` cannot store this kernel's outputs",
             reason,
             help="write `epilogue store=staged`",

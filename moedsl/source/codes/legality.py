@@ -239,9 +239,9 @@ Write `cooperative`, or remove `registers off`; use at least 2 consumers.
 
 MOE0426 epilogue store=tma cannot store
 The copy engine stores boxes of rows and columns from shared memory. Only specialised warps use it,
-with `swap_ab`, and only for outputs that are not added to or stored through a map, and whose
-innermost dimension are the columns. Of a row it stores whole 16 bytes: rows must end at a multiple
-of them, so the extent of the columns must be known when the kernel is compiled.
+and only for outputs that are not added to or stored through a map, and whose innermost dimension
+are the columns. Of a row it stores whole 16 bytes: rows must end at a multiple of them. Where the
+columns are dynamic, threads store in calls whose rows do not.
 
     schedule s for down_combine on sm_90a {
         epilogue store=tma                # y[dst[m], n] += p[m] * d
