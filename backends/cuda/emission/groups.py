@@ -91,7 +91,7 @@ def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
             if stages_alike(kernel):
                 writer.line(f"return {shared.stage_bytes};")
             else:
-                filled = filled_bytes(pipeline.buffers, "height")
+                filled = filled_bytes(kernel, pipeline.buffers, "height")
                 least = shared.least_stage_bytes
                 writer.lines(
                     f"const moe::u32 filled = kStageBlocks * ({filled});",
@@ -218,7 +218,7 @@ def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
     first = f"Groups<kHeight>::{'row' if rows else 'column'}(group)"
     writer.line(
         f"const moe::u64 {name} = {name}_block::describe("
-        f"{block_place(buffer, f'{name}_block::kBytes')}, {first});"
+        f"{block_place(kernel, buffer, f'{name}_block::kBytes')}, {first});"
     )
 
 

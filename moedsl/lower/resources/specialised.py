@@ -281,11 +281,18 @@ def block_depth(compute: Compute) -> int:
     return BLOCK_BYTES // element_bytes(compute)
 
 
-def block_bytes(positions: int, inner: bool) -> int:
-    """Shared memory of one block of an operand: lines of 128 bytes, of 64 positions at a time if
-    depth is not its innermost dimension (2-byte elements).
+def panel(compute: Compute) -> int:
+    """Positions in a line of a block whose depth is not innermost; its lines at all depths lie
+    together.
     """
-    return positions * BLOCK_BYTES if inner else aligned(positions, 64) * BLOCK_BYTES
+    return BLOCK_BYTES // element_bytes(compute)
+
+
+def block_bytes(positions: int, inner: bool, compute: Compute) -> int:
+    """Shared memory of one block of an operand: lines of 128 bytes, of a whole panel of positions
+    if depth is not its innermost dimension.
+    """
+    return (positions if inner else aligned(positions, panel(compute))) * BLOCK_BYTES
 
 
 def _room_for_more(stages: int, stage_bytes: int) -> int:
@@ -295,9 +302,9 @@ def _room_for_more(stages: int, stage_bytes: int) -> int:
 
 def _stage_bytes(kernel: TileKernel, op: Multiply, height: int) -> int:
     """Of a stage of a tile of ``height`` rows."""
+    compute, tile = kernel.signature.compute, kernel.schedule.tile
     columns = sum(
-        block_bytes(kernel.schedule.tile.columns, depth_inner(access, op.over))
-        for access in op.columns
+        block_bytes(tile.columns, depth_inner(access, op.over), compute) for access in op.columns
     )
-    blocks = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
-    return max(1, blocks * (columns + block_bytes(height, depth_inner(op.rows, op.over))))
+    rows = block_bytes(height, depth_inner(op.rows, op.over), compute)
+    return max(1, tile.depth // block_depth(compute) * (columns + rows))
