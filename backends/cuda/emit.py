@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
-from moedsl.backends.cuda.emission import fills, groups, roles, tensor_store
+from moedsl.backends.cuda.emission import fills, groups, products, roles, tensor_store
 from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
@@ -84,7 +84,7 @@ def emit_unit(kernel: GpuKernel) -> str:
     # The emulator knows the parts by these lines: it has other halves of some of them.
     for name in prelude_parts(kernel):
         if name == WGMMA_PART:
-            writer.text(wgmma_text(groups.products(kernel)))
+            writer.text(wgmma_text(products.products(kernel)))
         else:
             writer.line(f"// prelude/{name}.cuh")
             writer.text(prelude_text(name))
@@ -131,6 +131,8 @@ def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
         gather = ["gather"] if kernel.role(RoleName.ROWS).gathers else []
+        if any(products.reads_fragments(kernel, pipeline) for pipeline in kernel.pipelines):
+            gather += ["mma", "fragments"]
         return [
             *_SPECIALISED_PARTS,
             *gather,

@@ -107,6 +107,32 @@ SPECIALISED = {
         forward(compute=Compute.TF32, output=DType.BF16),
         replace(SHARED, tile=TileShape(128, 128, 64)),
     ),
+    "tf32 across": (
+        forward(compute=Compute.TF32, weights="ekn"),
+        replace(STORED, tile=TileShape(64, 128, 64), tails=(16,), stages=3),
+    ),
+    "tf32 across in turns": (
+        forward(n=1024, compute=Compute.TF32, weights="ekn"),
+        replace(TURNS, tile=TileShape(176, 128, 32), tails=tuple(range(160, 0, -16))),
+    ),
+    "tf32 gate and up": (
+        gate_up(compute=Compute.TF32),
+        replace(TURNS, tile=TileShape(128, 64, 32), tails=(96, 64, 32)),
+    ),
+    "tf32 gathered": (
+        forward(compute=Compute.TF32, gather=True),
+        replace(SHARED, tile=TileShape(128, 128, 32), tails=(), consumer_registers=200),
+    ),
+    "tf32 gathered in turns": (
+        forward(compute=Compute.TF32, gather=True, output=DType.F32),
+        replace(
+            TURNS,
+            tile=TileShape(128, 128, 32),
+            tails=(64,),
+            swap_ab=False,
+            consumer_registers=200,
+        ),
+    ),
     "tf32 stored": (
         forward(compute=Compute.TF32),
         replace(STORED, tile=TileShape(64, 128, 32), split_k=2, fuse_rows=16),
@@ -133,6 +159,7 @@ def test_specialised_forms_compile_without_spills(form: str) -> None:
     unit = generate(tile, vector(kernel))
     notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
     assert not notes.spills
+    assert not notes.serialized
     assert notes.stack == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moedsl.ir.moe import MoeKernel
-from moedsl.ir.schedule import EpilogueStore, Schedule
+from moedsl.ir.schedule import EpilogueStore, Schedule, ScheduleRequest
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
@@ -53,12 +53,12 @@ def test_what_is_chosen_is_legal_and_suits_the_rows(rows: int | None, height: in
 @pytest.mark.parametrize(
     "kernel",
     [
-        in_tf32("sum[k] x[m, k] * w[e, k, n]", w="e, k, n"),
         in_tf32("sum[k] x[k, m] * w[e, n, k]", x="k, m"),
-        in_tf32("sum[k] x[at[m], k] * w[e, n, k]", x="t, k"),
+        in_tf32("sum[k] x[at[m], k] * w[e, k, n]", x="t, k", w="e, k, n"),
+        in_tf32("(sum[k] x[m, k] * w[e, k, n]) * (sum[k] x[at[m], k] * v[e, k, n])", w="e, k, n"),
         in_tf32(k=258),
     ],
-    ids=["columns inside", "rows inside", "through a map", "odd depth"],
+    ids=["rows inside", "both sides", "both sides of two sums", "odd depth"],
 )
 def test_nothing_is_proposed_where_specialised_warps_cannot_take_operands(
     kernel: MoeKernel,
@@ -67,6 +67,53 @@ def test_nothing_is_proposed_where_specialised_warps_cannot_take_operands(
     schedule = choose_schedule(kernel, HOPPER)
     assert not schedule.specialised
     assert check_schedule(kernel, schedule, None, HOPPER) == []
+
+
+ACROSS = in_tf32("sum[k] x[m, k] * w[e, k, n]", w="e, k, n")
+GATHERED = in_tf32("sum[k] x[at[m], k] * w[e, n, k]", x="t, k")
+TWO = written(
+    "compute tf32; a = sum[k] x[m, k] * w[e, k, n]; c = sum[k] x[m, k] * v[e, k, n];"
+    "y[m, n] = silu(a) * c",
+    w="e, k, n",
+    dtype="f32",
+)
+
+
+@pytest.mark.parametrize("shape", [MANY, FEW, DECODE])
+@pytest.mark.parametrize(
+    ("kernel", "swap_ab"), [(ACROSS, True), (TWO, True), (GATHERED, False), (TF32, True)]
+)
+def test_operands_that_products_take_from_registers_are_their_tall_side(
+    kernel: MoeKernel, swap_ab: bool, shape: Shape
+) -> None:
+    found = proposals(kernel, shape)
+    assert found
+    for schedule in found:
+        assert schedule.swap_ab is swap_ab
+        assert check_schedule(kernel, schedule, None, HOPPER) == []
+
+
+@pytest.mark.parametrize(("kernel", "swap_ab"), [(ACROSS, False), (GATHERED, True)])
+def test_where_another_side_is_given_all_warps_do_the_same(
+    kernel: MoeKernel, swap_ab: bool
+) -> None:
+    request = ScheduleRequest("s", "gemm", given={"swap_ab": swap_ab})
+    schedule = choose_schedule(kernel, HOPPER, request)
+    assert (schedule.specialised, schedule.swap_ab) == (False, swap_ab)
+    roles = {"producer_registers": 40, "consumer_registers": 200}
+    request = ScheduleRequest("s", "gemm", given={"swap_ab": swap_ab, **roles})
+    found = check_schedule(kernel, choose_schedule(kernel, HOPPER, request), request, HOPPER)
+    assert [diagnostic.code for diagnostic in found] == ["MOE0432"]
+
+
+@pytest.mark.parametrize("kernel", [ACROSS, TWO], ids=["one sum", "two sums"])
+def test_tiles_leave_room_for_what_comes_to_registers(kernel: MoeKernel) -> None:
+    """Two steps of four words for each 64 columns: both sums have 64, the one alone 128."""
+    schedule = proposals(kernel, MANY)[0]
+    found = resources(build_tile(kernel, schedule, HOPPER), HOPPER)
+    assert found.fragments == 16
+    assert found.registers <= schedule.consumer_registers
+    assert resources(build_tile(TF32, schedule, HOPPER), HOPPER).fragments == 0
 
 
 @pytest.mark.parametrize("sm", sorted(set(TARGETS) - {"sm_90a"}))

@@ -10,8 +10,9 @@ MOE_DEVICE int group_thread() { return thread_index() % kGroupThreads; }
 
 // A block in shared memory: 128-byte lines, swizzled. By depth a line is a position; by outer it is
 // kWidth positions at one step of depth, and these at all steps lie together, in a panel.
-template <class T, int kPositions, int kMajor>
+template <class T, int kPositions, int kMajorOfBlock>
 struct Block {
+    static constexpr int kMajor = kMajorOfBlock;
     static constexpr int kDepth = 128 / static_cast<int>(sizeof(T));
     static constexpr int kWidth = 128 / static_cast<int>(sizeof(T));
     static constexpr u32 kPanel = kDepth * 128;
@@ -110,6 +111,16 @@ struct GroupSums {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) {
             group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
+                               advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
+        }
+    }
+
+    // The same, the tall operand in registers.
+    template <class FlatBlock, class Kind>
+    MOE_DEVICE void multiply(const u32 (&tall)[kTall][4], u64 flat, Kind kind) {
+        MOE_UNROLL
+        for (int i = 0; i < kTall * kHalves; ++i) {
+            group_multiply_add(sum[i], tall[i / kHalves],
                                advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
         }
     }
