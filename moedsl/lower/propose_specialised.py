@@ -1,9 +1,10 @@
 """Schedules for specialised warps that are worth trying, the fastest on an H100 and an H200 first.
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
-rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
-while the other stores. Where rows come through a map they compute wider tiles together. What a
-request gives of this is kept, and the rest follows.
+rows exist, and an expert's rows are shared evenly among them; but for rows of tf32 that come
+through a map, which only the tall side can be. Consumers take turns: one multiplies while the other
+stores. Where other rows come through a map they compute wider tiles together. What a request gives
+of this is kept, and the rest follows.
 
 Where experts have a few row tiles, the busiest unit of an H100 is the path between the halves of
 its L2 cache, and DRAM is next. There clusters lie along the rows, so that two row tiles read their

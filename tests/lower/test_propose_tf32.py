@@ -15,6 +15,7 @@ from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.propose_specialised import DECODE, FEW, MANY, Shape
 from moedsl.lower.resources import resources
 from moedsl.target import TARGETS
+from tests.lower.test_propose_given import WARPS
 from tests.lower.test_propose_specialised import HOPPER, PLAIN, proposals, written
 
 PRODUCT = "sum[k] x[m, k] * w[e, n, k]"
@@ -91,6 +92,23 @@ def test_operands_that_products_take_from_registers_are_their_tall_side(
     for schedule in found:
         assert schedule.swap_ab is swap_ab
         assert check_schedule(kernel, schedule, None, HOPPER) == []
+
+
+@pytest.mark.parametrize("rows", [None, 8, 300])
+@pytest.mark.parametrize("kernel", [ACROSS, GATHERED, TWO], ids=["across", "gathered", "two"])
+@pytest.mark.parametrize("given", [w for w in WARPS if "swap_ab" not in w], ids=str)
+def test_the_side_suits_the_operands_whatever_warps_are_given(
+    given: dict[str, Any], kernel: MoeKernel, rows: int | None
+) -> None:
+    request = ScheduleRequest("s", "gemm", given=given)
+    schedule = choose_schedule(kernel, HOPPER, request, rows)
+    if kernel is GATHERED and given == {"consumers": 4} and rows != 8:
+        # Of 128 rows, and beside six warpgroups, each has no room for 64 columns.
+        assert not schedule.specialised
+        return
+    assert (schedule.specialised, schedule.swap_ab) == (True, kernel is not GATHERED)
+    assert {name: getattr(schedule, name) for name in given} == given
+    assert check_schedule(kernel, schedule, request, HOPPER) == []
 
 
 @pytest.mark.parametrize(("kernel", "swap_ab"), [(ACROSS, False), (GATHERED, True)])

@@ -102,12 +102,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     registers = GROUP * (
         producers * schedule.producer_registers + schedule.consumers * schedule.consumer_registers
     )
-    compute = kernel.signature.compute
-    tall = max((tall_blocks(layout, tile.columns, swap) for layout in layouts), default=0)
-    fragments = max(
-        fragment_registers([(a, op.over) for a in (op.columns if swap else (op.rows,))], compute)
-        for op in multiplies
-    )
+    fragments = _fragments(kernel, multiplies, layouts)
     return Resources(
         threads=threads,
         step=group_step(swap),
@@ -116,8 +111,8 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         shared=shared,
         sums_count=sums,
         sums=sum_registers,
-        fragments=tall * fragments,
-        registers=sum_registers + tall * fragments + _OTHER_REGISTERS,
+        fragments=fragments,
+        registers=sum_registers + fragments + _OTHER_REGISTERS,
         blocks=max(
             1,
             min(
@@ -184,6 +179,16 @@ def fragment_registers(operands: Iterable[tuple[Access, str]], compute: Compute)
     """
     taken = (from_registers(access, over, compute) for access, over in operands)
     return sum(taken) * _FRAGMENT_REGISTERS
+
+
+def _fragments(
+    kernel: TileKernel, multiplies: Iterable[Multiply], layouts: Iterable[WarpLayout]
+) -> int:
+    """Registers of a thread for what comes there of a sum, in the tiles that have most of it."""
+    swap, columns = kernel.schedule.swap_ab, kernel.schedule.tile.columns
+    operands = ([(a, op.over) for a in (op.columns if swap else (op.rows,))] for op in multiplies)
+    each = max(fragment_registers(tall, kernel.signature.compute) for tall in operands)
+    return each * max((tall_blocks(layout, columns, swap) for layout in layouts), default=0)
 
 
 def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
