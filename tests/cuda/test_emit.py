@@ -28,7 +28,9 @@ from moedsl.ir.schedule import (
 )
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
+from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.propose_specialised import registers_for
+from moedsl.lower.resources import resources
 from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.target import TARGETS
 from tests.cuda.kernels import (
@@ -161,6 +163,28 @@ def test_specialised_forms_compile_without_spills(form: str) -> None:
     assert not notes.spills
     assert not notes.serialized
     assert notes.stack == 0
+
+
+@pytest.mark.parametrize("rows", [8, 2400, None])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        forward(n=4096, k=4096, compute=Compute.TF32, weights="ekn"),
+        forward(n=4096, k=4096, compute=Compute.TF32, gather=True),
+        gate_up(n=4096, k=4096, compute=Compute.TF32),
+    ],
+    ids=["across", "gathered", "gate and up"],
+)
+def test_defaults_that_bring_operands_to_registers_have_room(
+    kernel: MoeKernel, rows: int | None
+) -> None:
+    schedule = choose_schedule(kernel, TARGETS["sm_90a"], None, rows)
+    tile = lowered(kernel, schedule)
+    assert resources(tile, TARGETS["sm_90a"]).fragments > 0
+    unit = generate(tile, vector(kernel))
+    notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
+    assert not notes.spills
+    assert not notes.serialized
 
 
 @pytest.mark.parametrize("form", SPECIALISED)
