@@ -374,7 +374,7 @@ def test_copies_carry_the_hints_of_their_side(
 @pytest.mark.parametrize(("consumers", "start"), [(3, 128), (4, 96), (5, 80)])
 def test_ptxas_has_the_limit_of_products_that_the_rules_have(consumers: int, start: int) -> None:
     producer, consumer = registers_for(consumers, copying=False)
-    flat = most_flat(start) // 8 * 8
+    flat = most_flat(start, fragments=0) // 8 * 8
     for height, legal in ((flat, True), (flat + 8, False)):
         schedule = Schedule(
             TileShape(height, 64, 64),

@@ -12,8 +12,10 @@ from moedsl.ir.schedule import EpilogueStore, Schedule, ScheduleRequest
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.front import load_program
 from moedsl.lower.propose_specialised import DECODE, FEW, MANY, Shape
 from moedsl.lower.resources import resources
+from moedsl.source.span import Source
 from moedsl.target import TARGETS
 from tests.lower.test_propose_given import WARPS
 from tests.lower.test_propose_specialised import HOPPER, PLAIN, proposals, written
@@ -131,7 +133,31 @@ def test_tiles_leave_room_for_what_comes_to_registers(kernel: MoeKernel) -> None
     found = resources(build_tile(kernel, schedule, HOPPER), HOPPER)
     assert found.fragments == 16
     assert found.registers <= schedule.consumer_registers
-    assert resources(build_tile(TF32, schedule, HOPPER), HOPPER).fragments == 0
+    assert fragments(TF32, schedule) == 0
+
+
+def fragments(kernel: MoeKernel, schedule: Schedule) -> int:
+    return resources(build_tile(kernel, schedule, HOPPER), HOPPER).fragments
+
+
+def test_the_sum_that_brings_most_to_registers_counts() -> None:
+    text = """kernel gemm {
+        index e = 8; index m = ragged(e); index n = 512; index k = 256; index j = 128
+        input x : f32[m, k]; input w : f32[e, k, n]; input r : f32[m, j]; input q : f32[e, n, j]
+        output y : bf16[m, n]
+        compute tf32
+        y[m, n] = (sum[k] x[m, k] * w[e, k, n]) + (sum[j] r[m, j] * q[e, n, j])
+    }"""
+    (kernel,) = load_program(Source("gemm.moe", text)).kernels
+    assert fragments(kernel, proposals(kernel, MANY)[0]) == 8
+
+
+def test_the_height_with_most_rows_for_each_consumer_counts() -> None:
+    schedule = proposals(GATHERED, MANY)[0]
+    assert (schedule.heights, fragments(GATHERED, schedule)) == ((128, 64), 16)
+    assert fragments(GATHERED, replace(schedule, tails=())) == 16
+    low = replace(schedule, tile=replace(schedule.tile, rows=64), tails=())
+    assert fragments(GATHERED, low) == 8
 
 
 @pytest.mark.parametrize("sm", sorted(set(TARGETS) - {"sm_90a"}))

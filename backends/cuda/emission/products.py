@@ -135,6 +135,7 @@ def _emit_stages_by_step(
         writer.line("MOE_ROLL")
         with writer.block("for (; stages_left > 0; --stages_left)"):
             _emit_steps(writer, kernel, pipeline, fragments)
+            # Within a branch this would make the compiler wait for each product (C7513).
             writer.lines(
                 "moe::sync_warp();  // all lanes have read the stage",
                 "const int stage = stages.ring.slot;",
@@ -160,9 +161,13 @@ def _emit_steps(
         with writer.block("for (int step = 0; step < 4; ++step)"):
             writer.line("moe::group_fence();")
             _emit_products(writer, kernel, pipeline, fragments)
-            writer.lines("moe::group_commit();", "moe::group_wait<1>();")
-            with writer.block("if (block + 1 < kStageBlocks || step < 3)"):
-                _emit_loads(writer, fragments, "block * 4 + step + 1")
+            writer.lines(
+                "moe::group_commit();",
+                "moe::group_wait<1>();",
+                "const int next = block * 4 + step + 1;",
+            )
+            with writer.block("if (next < kStageBlocks * 4)"):
+                _emit_loads(writer, fragments, "next")
 
 
 def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
@@ -176,8 +181,7 @@ def _emit_loads(writer: Writer, fragments: list[Buffer], step: str) -> None:
     for buffer in fragments:
         name = buffer.name
         place = f"{name}_fragments::place({operand_place(buffer)}, {_first(buffer)})"
-        turn = step if step == "0" else f"({step}) % 2"
-        writer.line(f"{name}_read[{turn}].load({place}, {step});")
+        writer.line(f"{name}_read[{step} % 2].load({place}, {step});")
 
 
 def _first(buffer: Buffer) -> str:

@@ -250,7 +250,7 @@ def product_registers(fragments: int) -> int:
     return _PRODUCT_REGISTERS + (_TALL_WORDS if fragments else 0)
 
 
-def most_flat(start: int, fragments: int = 0) -> int:
+def most_flat(start: int, fragments: int) -> int:
     """Flat positions of a product, at most, where a thread starts with so many registers: each of a
     warpgroup's threads holds a sum for every two of them.
     """

@@ -126,8 +126,9 @@ MOE0415 too many registers
 Each thread keeps its part of the output tile in registers, one for each sum, with the operands
 beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM: 1024
 threads have 64 each. Specialised consumers have what `registers` gives them; where they take turns
-(`pingpong`), each holds a whole tile. One product must fit what a thread starts with, before roles
-share the registers.
+(`pingpong`), each holds a whole tile. Operands of tf32 that they bring to registers take 8 more for
+every 64 columns, or rows. One product must fit what a thread starts with, before roles share the
+registers.
 
     tile m=256 n=256 k=32
     warps consumers=1             # 512 sums for each of 128 threads
