@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.abi import GeneratedKernel, GridRule, WorkspacePart, WorkspaceRule
-from moedsl.backends.cuda.emission import fills, groups, roles, tensor_store
+from moedsl.backends.cuda.emission import fills, groups, products, roles, tensor_store
 from moedsl.backends.cuda.emission.arguments import argument_struct, emit_arguments, overlaps
 from moedsl.backends.cuda.emission.constants import emit_constants, emit_order, emit_tiles
 from moedsl.backends.cuda.emission.consumer import emit_entry, emit_run
@@ -86,7 +86,7 @@ def emit_unit(kernel: GpuKernel) -> str:
     # The emulator knows the parts by these lines: it has other halves of some of them.
     for name in prelude_parts(kernel):
         if name == WGMMA_PART:
-            writer.text(wgmma_text(groups.products(kernel)))
+            writer.text(wgmma_text(products.products(kernel)))
         else:
             writer.line(f"// prelude/{name}.cuh")
             writer.text(prelude_text(name))
@@ -132,9 +132,11 @@ def _emit_specialised(writer: Writer, kernel: GpuKernel) -> None:
 def prelude_parts(kernel: GpuKernel) -> list[str]:
     """The files of the prelude that a unit needs, in order."""
     if kernel.schedule.specialised:
-        gather = ["gather"] if kernel.role(RoleName.ROWS).gathers else []
+        more = ["gather"] if kernel.role(RoleName.ROWS).gathers else []
+        if any(products.reads_fragments(kernel, pipeline) for pipeline in kernel.pipelines):
+            more += ["mma", "fragments"]
         split = ["group_split"] if kernel.schedule.split_k > 1 else []
-        return [*_SPECIALISED_PARTS, *gather, *split]
+        return [*_SPECIALISED_PARTS, *more, *split]
     sums = "simt" if kernel.signature.compute is Compute.F32 else "tensor_core"
     parts = ["words", "memory", "async", "convert", "math", "operand", "plan", "walk"]
     if sums == "tensor_core":

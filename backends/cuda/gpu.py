@@ -235,6 +235,16 @@ class GpuKernel:
                     return buffer
         raise KeyError(name)
 
+    def copied(self, buffer: str) -> Access:
+        """What producers copy to the buffer called ``buffer``; KeyError if nobody does."""
+        for name in (RoleName.COLUMNS, RoleName.ROWS):
+            for fill in self.role(name).body:
+                if isinstance(fill, Fill):
+                    for copy in fill.body:
+                        if copy.buffer == buffer:
+                            return copy.access
+        raise KeyError(buffer)
+
     @property
     def epilogue(self) -> Epilogue:
         """The epilogue."""

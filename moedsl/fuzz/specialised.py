@@ -16,6 +16,7 @@ from moedsl.lower.resources.specialised import (
     MOST_BOX,
     TALL,
     block_depth,
+    flat_obstacle,
     gathered,
     kernel_obstacle,
     producer_groups,
@@ -60,6 +61,7 @@ def specialised_shapes(
     compute, block = kernel.signature.compute, block_depth(kernel.signature.compute)
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
     swap = draw(st.booleans())
+    swap = not swap if flat_obstacle(kernel, swap) else swap
     consumers = draw(st.sampled_from((2, 1, 3)))
     pingpong = consumers > 1 and draw(st.booleans())
     shared = not any(gathered(op.lhs) for op in contracts)

@@ -1,9 +1,10 @@
 """Schedules for specialised warps that are worth trying, the fastest on an H100 and an H200 first.
 
 Weights take the tensor core's tall side and rows its flat one, so that tiles of any multiple of 16
-rows exist, and an expert's rows are shared evenly among them. Consumers take turns: one multiplies
-while the other stores. Where rows come through a map they compute wider tiles together. What a
-request gives of this is kept, and the rest follows.
+rows exist, and an expert's rows are shared evenly among them; but for rows of tf32 that come
+through a map, which only the tall side can be. Consumers take turns: one multiplies while the other
+stores. Where other rows come through a map they compute wider tiles together. What a request gives
+of this is kept, and the rest follows.
 
 Where experts have a few row tiles, the busiest unit of an H100 is the path between the halves of
 its L2 cache, and DRAM is next. There clusters lie along the rows, so that two row tiles read their
@@ -38,6 +39,8 @@ from moedsl.lower.resources.specialised import (
     MOST_BOX,
     TALL,
     block_depth,
+    flat_obstacle,
+    fragment_registers,
     gathered,
     kernel_obstacle,
     most_flat,
@@ -109,23 +112,23 @@ def propose_specialised(
     """
     if kernel_obstacle(kernel) or not (given.get("consumer_registers") or _aligned(kernel)):
         return
-    if shape is not DECODE and _profits_from_width(kernel, given):
+    swap_ab: bool = given.get("swap_ab", not flat_obstacle(kernel, swap_ab=True))
+    if shape is not DECODE and swap_ab and _profits_from_width(kernel, given):
         for rows in _WIDE_ROWS:
             stages = _WIDE_STAGES, _WIDE_STAGES
             wide = replace(shape, rows=min(rows, shape.rows), stages=stages)
-            yield from _propose(kernel, wide, given, wide=True)
-    yield from _propose(kernel, shape, given, wide=False)
+            yield from _propose(kernel, wide, swap_ab, given, wide=True)
+    yield from _propose(kernel, shape, swap_ab, given, wide=False)
 
 
 def _propose(
-    kernel: MoeKernel, shape: Shape, given: Mapping[str, Any], *, wide: bool
+    kernel: MoeKernel, shape: Shape, swap_ab: bool, given: Mapping[str, Any], *, wide: bool
 ) -> Iterator[Schedule]:
     """``wide``: consumers compute a tile of twice the columns together."""
     consumers: int = given.get("consumers", 2)
     shared = not any(gathered(op.lhs) for op in kernel.body if isinstance(op, Contract))
     usual = Cooperation.COOPERATIVE if wide or consumers == 1 else Cooperation.PINGPONG
     cooperation: Cooperation = given.get("cooperation", usual)
-    swap_ab: bool = given.get("swap_ab", True)
     sharing = consumers if cooperation is Cooperation.COOPERATIVE else 1
     producer, consumer = registers_for(consumers, copying=not shared)
     room = given.get("consumer_registers", consumer) - _OTHER_REGISTERS
@@ -134,7 +137,8 @@ def _propose(
         room -= _EPILOGUE_REGISTERS * (2 if loads and _sums(kernel) > 1 else 1)
     start = _start((1 if shared else 2) + consumers)
     both = wide or sharing == 1
-    tile = _tile(kernel, shape, (room, most_flat(start)), consumers, sharing, swap_ab, both=both)
+    flat = most_flat(start, _fragment_registers(kernel, swap_ab))
+    tile = _tile(kernel, shape, (room, flat), consumers, sharing, swap_ab, both=both)
     if tile is None:
         return
     step = UNIT if swap_ab else sharing * TALL
@@ -220,7 +224,8 @@ def _tile(
     """
     sums = _sums(kernel)
     tall = 2 if sums == 1 and both and (swap_ab or shape.rows > TALL) else 1
-    flat = min(room[0] * GROUP // (sums * tall * TALL), room[1])
+    room_for_sums = room[0] - tall * _fragment_registers(kernel, swap_ab)
+    flat = min(room_for_sums * GROUP // (sums * tall * TALL), room[1])
     depth = block_depth(kernel.signature.compute)
     if not swap_ab:
         columns = min(flat, GROUP * sharing, MOST_BOX) // TALL * TALL
@@ -229,6 +234,14 @@ def _tile(
     rows = min(most, flat) // UNIT * UNIT
     fits = rows >= min(_LEAST_ROWS, shape.rows)
     return TileShape(rows, tall * sharing * TALL, depth) if fits else None
+
+
+def _fragment_registers(kernel: MoeKernel, swap_ab: bool) -> int:
+    """Of 64 tall positions: all weights have their own, and rows one for all sums."""
+    contracts = [op for op in kernel.body if isinstance(op, Contract)]
+    rows = dict.fromkeys((op.lhs, op.over) for op in contracts)
+    columns = [(op.rhs, op.over) for op in contracts]
+    return fragment_registers(columns if swap_ab else rows, kernel.signature.compute)
 
 
 def _sums(kernel: MoeKernel) -> int:
@@ -245,7 +258,6 @@ def _profits_from_width(kernel: MoeKernel, given: Mapping[str, Any]) -> bool:
         and _several_columns(kernel, TALL * (2 if len(contracts) == 1 else 1))
         and given.get("consumers", 2) == 2
         and given.get("cooperation", Cooperation.COOPERATIVE) is Cooperation.COOPERATIVE
-        and given.get("swap_ab", True)
     )
 
 

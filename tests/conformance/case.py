@@ -64,8 +64,9 @@ class Case:
     """``body`` is a kernel over ``arguments``: the maps, the inputs and the outputs, in order.
 
     ``inputs`` makes a launch's inputs, of the same shapes every time; ``maps`` describe inputs or
-    outputs by name. ``use`` is what the kernel may do with its outputs. Every launch tries
-    ``vectors`` random operands, the whole case ``launches`` times as many.
+    outputs by name. ``parts`` are those of the prelude that it needs besides PARTS. ``use`` is what
+    the kernel may do with its outputs. Every launch tries ``vectors`` random operands, the whole
+    case ``launches`` times as many.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Case:
     launches: int = 1
     maps: Mapping[str, tuple[str, TensorMap]] = field(default_factory=dict)
     shapes: tuple[WgmmaShape, ...] = ()
+    parts: tuple[str, ...] = ()
     use: Use = Use.OUTPUT
 
     @property
@@ -100,9 +102,10 @@ class Case:
     @cached_property
     def unit(self) -> Unit:
         """The unit as the cuda backend would emit it."""
-        sections = [f"// prelude/{name}.cuh\n{prelude_text(name)}" for name in PARTS]
+        sections = _sections(PARTS)
         if self.shapes:
             sections.append(wgmma_text(self.shapes))
+        sections += _sections(self.parts)
         text = "\n".join(
             [*sections, "// kernel", "using namespace moe;", self._struct(), self.body]
         )
@@ -132,6 +135,10 @@ class Case:
         """Where the address of each array lies in the struct."""
         start = MAP_BYTES * len(self.maps)
         return {name: start + 8 * i for i, name in enumerate(self.arrays(0))}
+
+
+def _sections(parts: tuple[str, ...]) -> list[str]:
+    return [f"// prelude/{name}.cuh\n{prelude_text(name)}" for name in parts]
 
 
 def digest(outputs: Sequence[bytes]) -> str:

@@ -94,7 +94,9 @@ def kernels() -> Mapping[str, MoeKernel]:
         made = {
             "plain": forward(compute=compute),
             "open": opened(forward(compute=compute), "n"),
-            "gathered": forward(compute=compute, weights="ekn", gather=True),
+            "across": forward(compute=compute, weights="ekn"),
+            "gathered": forward(compute=compute, gather=True),
+            "gathered_across": forward(compute=compute, weights="ekn", gather=True),
             "added": forward(compute=compute, output=DType.F32, accumulate=True),
             "scattered": forward(
                 compute=compute, rows="km", output=DType.F32, scatter=True, accumulate=True

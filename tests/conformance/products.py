@@ -109,6 +109,8 @@ MOE_KERNEL(128, 1) kernel(MOE_ARGUMENTS Arguments a) {{
             words[i] = global_load(a.words + (vector * 128 + thread) * 8 + i);
             others[i] = global_load(a.words + (vector * 128 + thread) * 8 + 4 + i);
         }}
+        keep_left(words);
+        keep_left(others);
         float sum[{count}];
         switch (cta_index()) {{
 {arms}

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.conformance import clips, copies, portable, products, roundings, synchronisation
+from tests.conformance import (
+    clips,
+    copies,
+    fragments,
+    portable,
+    products,
+    roundings,
+    synchronisation,
+)
 from tests.conformance.case import digest
 from tests.conformance.device import DeviceKernel, cubin_of
 from tests.conformance.model import run_model
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
 RECORDED = [Path(__file__).parent / name for name in ("h200.json", "h100.json")]
 """Digests of what an H200 and an H100 gave: {case: [one of every launch]}. No case is in both."""
 
+AWAITED = frozenset(case.name for case in fragments.cases())
+"""Cases that no GPU has run yet."""
+
 _SECONDS = 25
 _RAW_BYTES = 2**17
 
@@ -35,7 +46,7 @@ _RAW_BYTES = 2**17
 @cache
 def all_cases() -> dict[str, Case]:
     """Every case by its name."""
-    parts = (portable, synchronisation, copies, products, kernels, clips, roundings)
+    parts = (portable, synchronisation, copies, products, kernels, clips, roundings, fragments)
     return {case.name: case for part in parts for case in part.cases()}
 
 

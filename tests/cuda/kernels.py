@@ -132,12 +132,19 @@ def forward(
     return MoeKernel(signature(tensors, experts, n, k, compute), body)
 
 
-def gate_up(experts: int = 8, n: int = 256, k: int = 128, output: DType = DType.BF16) -> MoeKernel:
+def gate_up(
+    experts: int = 8,
+    n: int = 256,
+    k: int = 128,
+    output: DType = DType.BF16,
+    compute: Compute = Compute.BF16,
+) -> MoeKernel:
     """H = w[m] * silu(gate + bias[e, n]) * up * scale."""
+    dtype = _TYPES[compute]
     tensors = [
-        Tensor("x", Role.INPUT, DType.BF16, ("m", "k")),
-        Tensor("wg", Role.INPUT, DType.BF16, ("e", "n", "k")),
-        Tensor("wu", Role.INPUT, DType.BF16, ("e", "k", "n")),
+        Tensor("x", Role.INPUT, dtype, ("m", "k")),
+        Tensor("wg", Role.INPUT, dtype, ("e", "n", "k")),
+        Tensor("wu", Role.INPUT, dtype, ("e", "k", "n")),
         Tensor("bias", Role.INPUT, DType.BF16, ("e", "n")),
         Tensor("weight", Role.INPUT, DType.F32, ("m",)),
         Tensor("scale", Role.INPUT, DType.F32, ()),
@@ -161,7 +168,7 @@ def gate_up(experts: int = 8, n: int = 256, k: int = 128, output: DType = DType.
         Apply(Value("out", domain), Function.ADD, (t[4], t[5])),
         Store(Value("out", domain), access("h", "m", "n")),
     )
-    return MoeKernel(signature(tensors, experts, n, k), body)
+    return MoeKernel(signature(tensors, experts, n, k, compute), body)
 
 
 def weight_gradient(

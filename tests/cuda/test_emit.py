@@ -31,6 +31,7 @@ from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.propose_specialised import registers_for
+from moedsl.lower.resources import resources
 from moedsl.lower.resources.specialised import kernel_obstacle, most_flat
 from moedsl.target import TARGETS
 from tests.cuda.kernels import (
@@ -122,6 +123,32 @@ SPECIALISED = {
         forward(compute=Compute.TF32, output=DType.BF16),
         replace(SHARED, tile=TileShape(128, 128, 64)),
     ),
+    "tf32 across": (
+        forward(compute=Compute.TF32, weights="ekn"),
+        replace(STORED, tile=TileShape(64, 128, 64), tails=(16,), stages=3),
+    ),
+    "tf32 across in turns": (
+        forward(n=1024, compute=Compute.TF32, weights="ekn"),
+        replace(TURNS, tile=TileShape(176, 128, 32), tails=tuple(range(160, 0, -16))),
+    ),
+    "tf32 gate and up": (
+        gate_up(compute=Compute.TF32),
+        replace(TURNS, tile=TileShape(128, 64, 32), tails=(96, 64, 32)),
+    ),
+    "tf32 gathered": (
+        forward(compute=Compute.TF32, gather=True),
+        replace(SHARED, tile=TileShape(128, 128, 32), tails=(), consumer_registers=200),
+    ),
+    "tf32 gathered in turns": (
+        forward(compute=Compute.TF32, gather=True, output=DType.F32),
+        replace(
+            TURNS,
+            tile=TileShape(128, 128, 32),
+            tails=(64,),
+            swap_ab=False,
+            consumer_registers=200,
+        ),
+    ),
     "tf32 stored": (
         forward(compute=Compute.TF32),
         replace(STORED, tile=TileShape(64, 128, 32), split_k=2, fuse_rows=16),
@@ -148,7 +175,30 @@ def test_specialised_forms_compile_without_spills(form: str) -> None:
     unit = generate(tile, vector(kernel))
     notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
     assert not notes.spills
+    assert not notes.serialized
     assert notes.stack == 0
+
+
+@pytest.mark.parametrize("rows", [8, 2400, None])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        forward(n=4096, k=4096, compute=Compute.TF32, weights="ekn"),
+        forward(n=4096, k=4096, compute=Compute.TF32, gather=True),
+        gate_up(n=4096, k=4096, compute=Compute.TF32),
+    ],
+    ids=["across", "gathered", "gate and up"],
+)
+def test_defaults_that_bring_operands_to_registers_have_room(
+    kernel: MoeKernel, rows: int | None
+) -> None:
+    schedule = choose_schedule(kernel, TARGETS["sm_90a"], None, rows)
+    tile = lowered(kernel, schedule)
+    assert resources(tile, TARGETS["sm_90a"]).fragments > 0
+    unit = generate(tile, vector(kernel))
+    notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
+    assert not notes.spills
+    assert not notes.serialized
 
 
 @pytest.mark.parametrize("form", SPECIALISED)
@@ -371,7 +421,7 @@ def test_copies_carry_the_hints_of_their_side(
 @pytest.mark.parametrize(("consumers", "start"), [(3, 128), (4, 96), (5, 80)])
 def test_ptxas_has_the_limit_of_products_that_the_rules_have(consumers: int, start: int) -> None:
     producer, consumer = registers_for(consumers, copying=False)
-    flat = most_flat(start) // 8 * 8
+    flat = most_flat(start, fragments=0) // 8 * 8
     for height, legal in ((flat, True), (flat + 8, False)):
         schedule = Schedule(
             TileShape(height, 64, 64),

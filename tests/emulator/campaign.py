@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from moedsl.inputs import Arguments
     from moedsl.ir.moe import MoeKernel
     from moedsl.ir.schedule import Schedule
+    from moedsl.lower.resources import Resources
     from moedsl.target import Target
 
 PORTABLE, HOPPER = TARGETS["sm_80"], TARGETS["sm_90a"]
@@ -86,9 +87,8 @@ class Program:
         """What the schedule is for."""
         return HOPPER if self.schedule.specialised else PORTABLE
 
-    def _stages_differ(self) -> bool:
-        tile = build_tile(self.kernel, self.schedule, self.target)
-        return resources(tile, self.target).shared.stage_slots > self.schedule.stages
+    def _resources(self) -> Resources:
+        return resources(build_tile(self.kernel, self.schedule, self.target), self.target)
 
     def features(self) -> Iterator[str]:
         """What the program shows, in words to be counted."""
@@ -115,9 +115,11 @@ class Program:
             "single elements": bool(self.crooked),
         }
         if schedule.specialised:
+            found = self._resources()
             shown |= {
                 f"{schedule.cooperation}": True,
-                "stages of several lengths": self._stages_differ(),
+                "stages of several lengths": found.shared.stage_slots > schedule.stages,
+                "operands in registers": found.fragments > 0,
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
                 f"store {schedule.epilogue_store}{' with swap_ab' * schedule.swap_ab}": True,

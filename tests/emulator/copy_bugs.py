@@ -24,6 +24,36 @@ _FILL = """
 """
 
 
+_WORDS = f"""{_LOAD}
+    const auto right = matrix(tile_bytes);
+    u32 left[4] = {{}};
+    $KEEP
+    $FENCE
+    group_multiply(sum, left, right, Product<bf16>{{}});$FIRST
+    group_commit();
+    $AFTER
+    group_wait<0>();$WAIT
+    for (int i = 0; i < 4; ++i) left[i] = 0x3f803f80u;
+    $AGAIN
+    group_multiply_add(sum, left, right, Product<bf16>{{}});$SECOND
+    group_commit();
+    group_wait<0>();
+{_STORE}"""
+"""Two products whose left operand comes from the same registers."""
+_RIGHT = {
+    "KEEP": "keep_left(left);",
+    "FENCE": "group_fence();",
+    "AGAIN": "keep_left(left); group_fence();",
+}
+
+
+def _words(**other: str) -> str:
+    text = _WORDS
+    for name in ("KEEP", "FENCE", "FIRST", "AFTER", "WAIT", "AGAIN", "SECOND"):
+        text = text.replace(f"${name}", other.get(name, _RIGHT.get(name, "")))
+    return text
+
+
 def _product(multiply: str) -> str:
     return f"{_LOAD}    {multiply}\n    group_commit();\n    group_wait<0>();\n{_STORE}"
 
@@ -94,6 +124,65 @@ CASES = [
         "by_outer",
         "by_depth",
         says="K-major",
+    ),
+    Seeded(
+        "registers of a that the compiler may set later",
+        "wgmma",
+        _words(KEEP="$FIX", FIRST="  // BUG"),
+        "",
+        "keep_left(left);",
+        says="keep_left",
+    ),
+    Seeded(
+        "registers of a set behind the fence",
+        "wgmma",
+        _words(KEEP="", FENCE="$FIX", FIRST="  // BUG"),
+        "group_fence(); keep_left(left);",
+        "keep_left(left); group_fence();",
+        says="registers of a were written and no wgmma.fence since",
+    ),
+    Seeded(
+        "registers of a written while a product reads them",
+        "wgmma",
+        _words(AFTER="left[2] = $FIX;", WAIT="  // BUG"),
+        "1",
+        "0",
+        says="written while an operation reads them",
+    ),
+    Seeded(
+        "registers of a settled again while a product reads them",
+        "wgmma",
+        _words(AFTER="left[2] = $FIX; keep_left(left);  // BUG"),
+        "1",
+        "0",
+        says="written while an operation reads them",
+    ),
+    Seeded(
+        "registers of a set while a product goes on, without a fence",
+        "wgmma",
+        _words(
+            AFTER="""
+    u32 next[4] = {};
+    keep_left(next);
+    $FIX
+    group_multiply_add(sum, next, right, Product<bf16>{});  // BUG
+    group_commit();
+"""
+        ),
+        "",
+        "group_fence();",
+        says="registers of a were written and no wgmma.fence since",
+    ),
+    Seeded(
+        "registers of a written after they were settled",
+        "wgmma",
+        _words(
+            AGAIN="keep_left(left); group_fence(); left[1] += thread == 77 ? $FIX : 0;",
+            SECOND="  // BUG",
+        ),
+        "1",
+        "0",
+        says="registers of a were written and no wgmma.fence since",
     ),
     Seeded(
         "load that nobody waits for",

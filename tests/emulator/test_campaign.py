@@ -41,7 +41,7 @@ def test_the_parts_show_every_feature() -> None:
     specialised = both | {
         *("cooperative", "pingpong", "consumers 1", "consumers 2", "consumers 3"),
         *(f"cache {side}={word}" for side in "mn" for word in ("normal", "first", "last")),
-        *("cache n=once", "stages of several lengths"),
+        *("cache n=once", "stages of several lengths", "operands in registers"),
         *("cluster 1 x 1", "cluster 1 x 2", "cluster 1 x 4", "cluster 2 x 1"),
         *("store staged", "store staged with swap_ab", "store tma", "store tma with swap_ab"),
         "store tma, dynamic columns",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from moedsl.backends.cuda.emission import products
 from moedsl.backends.emulator import BACKEND, executable
 from moedsl.backends.emulator.options import STANDARD_POLICIES, VARIABLE, Options
 from moedsl.backends.emulator.tensor_map import record
@@ -299,7 +300,42 @@ SPECIALISED |= {
         replace(SWAPPED, tile=TileShape(64, 128, 32), cluster_columns=4),
     ),
 }
-CASES |= SPECIALISED
+FRAGMENTS = {
+    "tf32 across": (
+        forward(4, 72, 136, compute=Compute.TF32, weights="ekn"),
+        replace(SWAPPED, tile=TileShape(64, 128, 64), tails=(48, 8)),
+    ),
+    "tf32 across in turns": (
+        opened(forward(4, 264, 136, compute=Compute.TF32, weights="ekn"), "k"),
+        replace(STORED, tile=TileShape(64, 128, 32), stages=4),
+    ),
+    "tf32 across, two panels for each": (
+        forward(4, 328, 140, compute=Compute.TF32, weights="kn", output=DType.BF16),
+        replace(SWAPPED, tile=TileShape(32, 256, 64), stages=2, split_k=2, tails=()),
+    ),
+    "gate and up of tf32": (
+        gate_up(experts=4, n=72, k=136, compute=Compute.TF32, output=DType.F32),
+        replace(PAIRED, tile=TileShape(64, 64, 32)),
+    ),
+    "tf32 gathered": (
+        forward(4, 72, 136, compute=Compute.TF32, gather=True),
+        replace(SHARED, tile=TileShape(128, 72, 64), consumer_registers=200),
+    ),
+    "tf32 gathered in turns": (
+        forward(4, 72, 76, compute=Compute.TF32, gather=True, scatter=True, accumulate=True),
+        replace(
+            TURNS,
+            swap_ab=False,
+            tile=TileShape(128, 64, 32),
+            tails=(64,),
+            consumer_registers=200,
+            cluster_rows=2,
+            balanced=True,
+        ),
+    ),
+}
+"""Tall operands that come to registers."""
+CASES |= SPECIALISED | FRAGMENTS
 
 
 def sizes_of(name: str, kernel: MoeKernel) -> dict[str, int]:
@@ -371,6 +407,22 @@ def test_tf32_is_rounded_where_it_is_loaded(rounds: bool, monkeypatch: pytest.Mo
     compiled = BACKEND.compile(build_tile(kernel, schedule, TARGETS["sm_90a"]))
     if not rounds:
         monkeypatch.setattr(executable, "record", lambda m: record(replace(m, tf32=False)))
+    compiled.launch(given.call())
+    outputs = (given.inputs, given.outputs, given.initial_outputs, given.ends)
+    for mode in (Mode.STATISTICAL, Mode.BOUND):
+        assert check_outputs(kernel, *outputs, mode).passed == rounds
+
+
+@pytest.mark.parametrize("rounds", [True, False], ids=["rounds", "cuts off"])
+def test_gathered_tf32_is_rounded_on_its_way_to_registers(
+    rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = forward(4, 72, 136, compute=Compute.TF32, gather=True)
+    schedule = replace(SHARED, tile=TileShape(128, 64, 32), consumer_registers=200)
+    given = make_inputs(kernel, ROWS, SIZES, Mode.STATISTICAL, 1)
+    if not rounds:
+        monkeypatch.setattr(products, "gathered", lambda access: False)
+    compiled = BACKEND.compile(build_tile(kernel, schedule, TARGETS["sm_90a"]))
     compiled.launch(given.call())
     outputs = (given.inputs, given.outputs, given.initial_outputs, given.ends)
     for mode in (Mode.STATISTICAL, Mode.BOUND):

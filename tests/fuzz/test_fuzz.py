@@ -106,11 +106,12 @@ def test_the_same_seed_draws_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (forward(), {64, 128, 256}),
         (forward(compute=Compute.TF32), {32, 64, 128}),
-        (forward(compute=Compute.TF32, weights="ekn"), set()),
-        (forward(compute=Compute.TF32, gather=True), set()),
+        (forward(compute=Compute.TF32, weights="ekn"), {32, 64, 128}),
+        (forward(compute=Compute.TF32, gather=True), {32, 64, 128}),
+        (forward(compute=Compute.TF32, weights="ekn", gather=True), set()),
         (forward(compute=Compute.F32), set()),
     ],
-    ids=["bf16", "tf32", "tf32 across", "tf32 gathered", "f32"],
+    ids=["bf16", "tf32", "tf32 across", "tf32 gathered", "tf32 both", "f32"],
 )
 def test_specialised_warps_are_drawn_where_they_can_compute(
     kernel: MoeKernel, depths: set[int]

@@ -38,16 +38,17 @@ def written(
     dtype: str = "bf16",
     compute: str = "bf16",
     n: object = 512,
+    w: str = "e, n, k",
 ) -> MoeKernel:
     """A grouped product with other operands or outputs than usual."""
     text = f"""kernel gemm {{
         index e = 8; index m = ragged(e); index n = {n}; index k = 256; index t = dynamic
         input  x  : {dtype}[{x}]
-        input  w  : {dtype}[e, n, k]
+        input  w  : {dtype}[{w}]
         input  at : i32[m]
         output y  : bf16[{y}]
         compute {compute}
-        y[{write}] = sum[k] x[{read}] * w[e, n, k]
+        y[{write}] = sum[k] x[{read}] * w[{w}]
     }}"""
     (kernel,) = load_program(Source("gemm.moe", text)).kernels
     return kernel
@@ -70,6 +71,7 @@ def in_tf32(kernel: MoeKernel) -> MoeKernel:
 TF32 = in_tf32(F32)
 TF32_GATHERED = written("t, k", read="at[m], k", dtype="f32", compute="tf32")
 TF32_COLUMNS_INSIDE = in_tf32(grouped_gemm(8, 512, 256, DType.F32, weight="w[e,k,n]"))
+TF32_GATHERED_INSIDE = written("t, k", read="at[m], k", dtype="f32", compute="tf32", w="e, k, n")
 TF32_GRADIENT = in_tf32(weight_gradient(8, 512, 256, DType.F32))
 
 DIRECTIVES = {
@@ -261,6 +263,24 @@ PORTABLE = (
         | tile(208, 64)
         | {"consumers": 3, "producer_registers": 32, "consumer_registers": 160}
         | {"swap_ab": True, "cooperation": Cooperation.PINGPONG},
+    ),
+    Bad(
+        "MOE0415",
+        "n=128",
+        "the schedule needs about 240 registers a thread",
+        SPECIALISED
+        | tile(192, 128, 32)
+        | {"swap_ab": True, "cooperation": Cooperation.PINGPONG, "stages": 2},
+        TF32_COLUMNS_INSIDE,
+    ),
+    Bad(
+        "MOE0415",
+        "n=128",
+        "a product of 64 × 200 takes 130 registers a thread",
+        SPECIALISED
+        | tile(128, 200, 32)
+        | {"producer_registers": 56, "consumer_registers": 200, "stages": 2},
+        TF32_GATHERED,
     ),
     Bad(
         "MOE0415",

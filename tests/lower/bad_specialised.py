@@ -20,6 +20,7 @@ from tests.lower.bad_schedules import (
     SPECIALISED,
     TF32_COLUMNS_INSIDE,
     TF32_GATHERED,
+    TF32_GATHERED_INSIDE,
     TF32_GRADIENT,
     TURNED,
     UP,
@@ -190,8 +191,22 @@ SPECIAL = (
         )
         for k in (
             *(F32, RAGGED_INSIDE, EXPERT_INSIDE, GATHERED_INSIDE),
-            *(TF32_GATHERED, TF32_COLUMNS_INSIDE, TF32_GRADIENT),
+            *(TF32_GATHERED_INSIDE, TF32_GRADIENT),
         )
+    ),
+    Bad(
+        "MOE0432",
+        "consumer=232",
+        "tf32 products cannot take n on their flat side",
+        SPECIALISED | tile(depth=32),
+        TF32_COLUMNS_INSIDE,
+    ),
+    Bad(
+        "MOE0432",
+        "consumer=232",
+        "tf32 products cannot take m on their flat side",
+        SPECIALISED | tile(depth=32) | {"swap_ab": True, "consumer_registers": 200},
+        TF32_GATHERED,
     ),
     Bad(
         "MOE0430",

@@ -15,9 +15,9 @@ from moedsl.target import TARGETS
 KERNELS = {
     "up": """kernel up {{
         index e = {experts}; index m = ragged(e); index n = 512; index k = 256
-        input x : {dtype}[m, k]; input w : {dtype}[e, n, k]; output y : {dtype}[m, n]
+        input x : {dtype}[m, k]; input w : {dtype}[{w}]; output y : {dtype}[m, n]
         {compute}
-        y[m, n] = sum[k] x[m, k] * w[e, n, k]
+        y[m, n] = sum[k] x[m, k] * w[{w}]
     }}""",
     "weight_gradient": """kernel weight_gradient {{
         index e = 8; index m = ragged(e); index n = 512; index k = 256
@@ -51,13 +51,14 @@ def test_an_example_breaks_its_rule(code: str) -> None:
     lines = example(code)
     experts = "2048" if "index e = 2048" in lines else "8"
     compute = next((ln for ln in lines if ln.startswith("compute")), "")
-    lines = [ln for ln in lines if not ln.startswith(("index", "compute", "y["))]
+    w = "e, k, n" if "input w : f32[e, k, n]" in lines else "e, n, k"
+    lines = [ln for ln in lines if not ln.startswith(("index", "input", "compute", "y["))]
     written = "\n".join(lines).replace("…", "")
     if not written.startswith("schedule"):
         written = f"schedule s for {OTHER_KERNELS.get(code, 'up')} {{\n{written}\n}}"
     name = written.split()[3]
     dtype = "f32" if compute else "bf16"
-    kernel_text = KERNELS[name].format(experts=experts, compute=compute, dtype=dtype)
+    kernel_text = KERNELS[name].format(experts=experts, compute=compute, dtype=dtype, w=w)
     program = check_program(Source("example.moe", f"{kernel_text}\n{written}\n"))
     assert program.diagnostics == ()
     (kernel,), (request,) = program.kernels, program.requests

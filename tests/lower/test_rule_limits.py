@@ -19,6 +19,8 @@ from tests.lower.bad_schedules import (
     SPECIALISED,
     TEXT,
     TF32,
+    TF32_COLUMNS_INSIDE,
+    TF32_GATHERED,
     UP,
     Bad,
 )
@@ -89,6 +91,16 @@ SPECIALISED_LEGAL: tuple[tuple[MoeKernel, dict[str, Any]], ...] = (
     (UP, {"tile": TileShape(64, 80, 64)}),
     (TF32, {"tile": TileShape(64, 64, 32)}),
     (TF32, {"tile": TileShape(64, 64, 128), "stages": 2}),
+    (TF32_COLUMNS_INSIDE, {"tile": TileShape(64, 128, 32), "swap_ab": True}),
+    (
+        TF32_COLUMNS_INSIDE,
+        PINGPONG | {"tile": TileShape(184, 128, 32), "swap_ab": True, "stages": 2},
+    ),
+    (
+        TF32_GATHERED,
+        {"tile": TileShape(128, 192, 32), "stages": 2}
+        | {"producer_registers": 56, "consumer_registers": 200},
+    ),
     (INNER_COLUMNS, {"tile": TileShape(64, 128, 64)}),
     (INNER_COLUMNS, {"tile": TileShape(128, 72, 64)}),
     (UP, {"tile": TileShape(128, 256, 64)}),

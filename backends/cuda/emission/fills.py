@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.backends.cuda.emission.arguments import (
+    element_type,
     extent,
-    factor_type,
     first_row,
     pointer,
     stride,
 )
 from moedsl.backends.cuda.emission.maps import (
-    PANEL,
     Sharing,
     clip_of,
     coordinates,
@@ -22,13 +21,13 @@ from moedsl.backends.cuda.emission.maps import (
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.backends.cuda.gpu import CopyWay, Fill, RoleName, Side
 from moedsl.ir.schedule import Eviction
-from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, block_depth
+from moedsl.lower.resources.specialised import BLOCK_BYTES, block_bytes, block_depth, panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moedsl.backends.cuda.emission.writer import Writer
-    from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel
+    from moedsl.backends.cuda.gpu import Buffer, Copy, GpuKernel, Role
 
 TILES = "kRing, kTileFull, kTileEmpty"
 GROUP_WARPS = 4
@@ -58,7 +57,7 @@ def emit_producers(writer: Writer, kernel: GpuKernel) -> None:
                 )
             if not alone:
                 threads = f"{32 * GROUP_WARPS}, {32 * role.warps}"
-                element = factor_type(kernel)
+                element = _gathered_type(kernel, role)
                 writer.line(f"moe::Gather<{element}, {threads}, Order::kTileRows> rows;")
             writer.line("MOE_ROLL")
             with writer.block("for (;;)"):
@@ -115,7 +114,8 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         )
         with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
             with writer.from_source(kernel.source, copy.span):
-                writer.line(f"rows.copy<{whole}>({block_place(buffer)}, tile.height, left);")
+                place = block_place(kernel, buffer)
+                writer.line(f"rows.copy<{whole}>({place}, tile.height, left);")
             writer.line("left -= kBlockDepth;")
         writer.lines(
             "moe::barrier_arrive_copies(kFull + stages.ring.slot * 8);",
@@ -123,16 +123,27 @@ def _emit_gather(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
         )
 
 
-def block_place(buffer: Buffer, size: str = "") -> str:
+def _gathered_type(kernel: GpuKernel, role: Role) -> str:
+    """Of the elements in memory that a producer copies by itself; all kernels have one."""
+    fills = [fill for fill in role.body if isinstance(fill, Fill)]
+    return element_type(kernel.signature.tensor(fills[0].body[0].access.tensor).dtype)
+
+
+def block_place(kernel: GpuKernel, buffer: Buffer, size: str = "") -> str:
     """Where number ``block`` of an operand's blocks lies in the stage that starts at ``base``.
 
     ``size`` names a block's bytes, where they have a name.
     """
     if not size:
         rows = buffer.side is Side.ROWS
-        size = f"({row_block_bytes(buffer)})" if rows else str(column_block_bytes(buffer))
-    behind = f"kStageBlocks * {buffer.offset} + " if buffer.offset else ""
-    return f"base + {behind}block * {size}"
+        size = str(column_block_bytes(kernel, buffer))
+        size = f"({row_block_bytes(kernel, buffer)})" if rows else size
+    return f"{operand_place(buffer)} + block * {size}"
+
+
+def operand_place(buffer: Buffer) -> str:
+    """Where an operand's blocks begin in the stage that starts at ``base``."""
+    return f"base + kStageBlocks * {buffer.offset}" if buffer.offset else "base"
 
 
 def emit_range(writer: Writer, kernel: GpuKernel, over: str) -> None:
@@ -168,9 +179,10 @@ def _emit_tensor_copies(writer: Writer, kernel: GpuKernel, fill: Fill) -> None:
     for copy, buffer in copies:
         _emit_boxes(writer, kernel, copy, buffer)
     start = "tile.start + range.first" if fill.over == kernel.signature.ragged else "range.first"
+    filled = filled_bytes(kernel, [buffer for _, buffer in copies])
     writer.lines(
         f"int depth = {start};",
-        f"const int filled = kStageBlocks * ({filled_bytes([b for _, b in copies])});",
+        f"const int filled = kStageBlocks * ({filled});",
         "MOE_ROLL",
     )
     with writer.block("for (; stages_left > 0; --stages_left)"):
@@ -218,22 +230,25 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, copy: Copy, buffer: Buffer) -
         writer.line(f"const int {name}_first = {choose(f'rank * ({count} / {cluster})', '0')};")
 
 
-def filled_bytes(buffers: Sequence[Buffer], height: str = "tile.height") -> str:
+def filled_bytes(kernel: GpuKernel, buffers: Sequence[Buffer], height: str = "tile.height") -> str:
     """Bytes of one block of all ``buffers``."""
-    fixed = sum(column_block_bytes(b) for b in buffers if b.side is Side.COLUMNS)
+    fixed = sum(column_block_bytes(kernel, b) for b in buffers if b.side is Side.COLUMNS)
     terms = [str(fixed)] if fixed else []
-    terms += [row_block_bytes(b, height) for b in buffers if b.side is Side.ROWS]
+    terms += [row_block_bytes(kernel, b, height) for b in buffers if b.side is Side.ROWS]
     return " + ".join(terms)
 
 
-def row_block_bytes(buffer: Buffer, height: str = "tile.height") -> str:
+def row_block_bytes(kernel: GpuKernel, buffer: Buffer, height: str = "tile.height") -> str:
     """Bytes of a block of rows of the tile's height."""
-    return f"{height} * 128" if buffer.depth_inner else f"({height} + 63) / 64 * 8192"
+    if buffer.depth_inner:
+        return f"{height} * {BLOCK_BYTES}"
+    width = panel(kernel.signature.compute)
+    return f"({height} + {width - 1}) / {width} * {width * BLOCK_BYTES}"
 
 
-def column_block_bytes(buffer: Buffer) -> int:
+def column_block_bytes(kernel: GpuKernel, buffer: Buffer) -> int:
     """Bytes of a block of columns."""
-    return block_bytes(buffer.positions, buffer.depth_inner)
+    return block_bytes(buffer.positions, buffer.depth_inner, kernel.signature.compute)
 
 
 def _emit_block(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffer: Buffer) -> None:
@@ -242,15 +257,16 @@ def _emit_block(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
     rows = buffer.side is Side.ROWS
     shared = sharing(kernel.schedule, buffer)
     first = f" + {name}_first" if shared is not Sharing.NEVER else ""
+    width = panel(kernel.signature.compute)
     if not buffer.depth_inner:
-        first = f" + box * {PANEL}"
+        first = f" + box * {width}"
     start = first_row(kernel) if rows else "tile.column"
     at = {
         signature.experts: "tile.expert",
         fill.over: "depth + block * kBlockDepth",
         signature.rows if rows else signature.columns: start + first,
     }
-    place = block_place(buffer) + (f"{first} * {BLOCK_BYTES}" if first else "")
+    place = block_place(kernel, buffer) + (f"{first} * {BLOCK_BYTES}" if first else "")
 
     def emit() -> None:
         if not shared.varies:
@@ -266,7 +282,7 @@ def _emit_block(writer: Writer, kernel: GpuKernel, fill: Fill, copy: Copy, buffe
         return
     count = "tile.height" if rows else str(buffer.positions)
     writer.line("MOE_ROLL")
-    with writer.block(f"for (int box = {name}_first; box * {PANEL} < {count}; box += {name}_step)"):
+    with writer.block(f"for (int box = {name}_first; box * {width} < {count}; box += {name}_step)"):
         emit()
 
 

@@ -1,55 +1,23 @@
-"""Consumers: products of one tile by warpgroups, and how its sums leave."""
+"""Consumers: how warpgroups share tiles and take turns, and how sums leave."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.arguments import factor_type
-from moedsl.backends.cuda.emission.consumer import emit_height_switch, sum_name
+from moedsl.backends.cuda.emission.consumer import emit_height_switch
 from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
-from moedsl.backends.cuda.emission.fills import (
-    TILES,
-    block_place,
-    emit_range,
-    filled_bytes,
-    stages_alike,
-)
-from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
+from moedsl.backends.cuda.emission.fills import TILES, emit_range, filled_bytes, stages_alike
+from moedsl.backends.cuda.emission.products import emit_pipeline
 from moedsl.backends.cuda.emission.writer import identifier
-from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, RoleName, Side
-from moedsl.ir.core import Compute
+from moedsl.backends.cuda.gpu import JoinParts
 from moedsl.ir.schedule import Cooperation, EpilogueStore
-from moedsl.lower.resources.specialised import TALL, product_flat
+from moedsl.lower.resources.specialised import TALL
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
-    from moedsl.backends.cuda.gpu import Buffer, GpuKernel, Pipeline
+    from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.lower.resources import WarpLayout
-
-_TYPES = {
-    Compute.BF16: WgmmaType.BF16,
-    Compute.F16: WgmmaType.F16,
-    Compute.TF32: WgmmaType.TF32,
-}
-
-
-def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
-    """The instructions that ``kernel`` uses."""
-    swap, width = kernel.schedule.swap_ab, kernel.schedule.tile.columns
-    found = []
-    for pipeline in kernel.pipelines:
-        for op in pipeline.body:
-            assert isinstance(op, MultiplyAdd)
-            tall, flat = (op.columns, op.rows) if swap else (op.rows, op.columns)
-            majors = [_major(kernel.buffer(name)) for name in (tall, flat)]
-            found += [
-                WgmmaShape(
-                    _TYPES[kernel.signature.compute], product_flat(each, width, swap), *majors
-                )
-                for each in kernel.resources.layouts
-            ]
-    return tuple(found)
 
 
 def _sides(kernel: GpuKernel, layout: WarpLayout) -> tuple[int, int]:
@@ -91,7 +59,7 @@ def _emit_stage_tables(writer: Writer, kernel: GpuKernel) -> None:
             if stages_alike(kernel):
                 writer.line(f"return {shared.stage_bytes};")
             else:
-                filled = filled_bytes(pipeline.buffers, "height")
+                filled = filled_bytes(kernel, pipeline.buffers, "height")
                 least = shared.least_stage_bytes
                 writer.lines(
                     f"const moe::u32 filled = kStageBlocks * ({filled});",
@@ -137,7 +105,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         for number, pipeline in enumerate(kernel.pipelines):
             writer.line(f"// Sum over {identifier(pipeline.over)}.")
             with writer.block(""):
-                _emit_pipeline(writer, kernel, pipeline, number)
+                emit_pipeline(writer, kernel, pipeline, number)
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
         if any(isinstance(op, JoinParts) for op in kernel.tile_body):
@@ -172,70 +140,6 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
         writer.line(
             f"moe::add_parts<kSplits>({name}, {plane('parts', place, 'kSumFloats')}, kPartFloats);"
         )
-
-
-def _emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
-    emit_range(writer, kernel, pipeline.over)
-    writer.line(f"constexpr moe::u32 kBytes = stage_bytes{number}(kHeight);")
-    by_threads = kernel.role(RoleName.ROWS).gathers
-    for buffer in pipeline.buffers:
-        positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
-        major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
-        block = f"moe::Block<{factor_type(kernel)}, {positions}, {major}>"
-        writer.line(f"using {buffer.name}_block = {block};")
-    writer.lines(
-        "int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL"
-    )
-    with writer.block("for (; stages_left > 0; --stages_left)"):
-        writer.lines(
-            "const moe::u32 base = moe::uniform(stages.start(kBytes));",
-            "stages.ring.wait_full(kFull);",
-            *(["moe::fence_async();  // rows were copied by threads"] if by_threads else []),
-            "moe::group_fence();",
-            "MOE_UNROLL",
-        )
-        with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
-            for buffer in pipeline.buffers:
-                _emit_descriptor(writer, kernel, buffer)
-            writer.line("MOE_UNROLL")
-            with writer.block("for (int step = 0; step < 4; ++step)"):
-                _emit_products(writer, kernel, pipeline)
-        writer.lines(
-            "moe::group_commit();",
-            "moe::group_wait<1>();",
-            "if (before >= 0) release(before);",
-            "before = stages.ring.slot;",
-            "stages.advance(kBytes);",
-        )
-    for op in pipeline.results:
-        writer.line(f"{sum_name(op.name)}.finish();")
-    writer.line("if (before >= 0) release(before);")
-
-
-def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
-    rows = buffer.side is Side.ROWS
-    name = buffer.name
-    first = f"Groups<kHeight>::{'row' if rows else 'column'}(group)"
-    writer.line(
-        f"const moe::u64 {name} = {name}_block::describe("
-        f"{block_place(buffer, f'{name}_block::kBytes')}, {first});"
-    )
-
-
-def _emit_products(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> None:
-    kind = factor_type(kernel)
-    for op in pipeline.body:
-        assert isinstance(op, MultiplyAdd)
-        tall, flat = (op.columns, op.rows) if kernel.schedule.swap_ab else (op.rows, op.columns)
-        majors = ", ".join(str(int(_major(kernel.buffer(name)))) for name in (tall, flat))
-        sides = ", ".join(
-            f"moe::advanced({name}, step * {name}_block::kStep)" for name in (tall, flat)
-        )
-        with writer.from_source(kernel.source, op.span):
-            writer.line(
-                f"{sum_name(op.sum)}.template multiply<{tall}_block, {flat}_block>({sides}, "
-                f"moe::Product<{kind}, {majors}>{{}});"
-            )
 
 
 def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
@@ -351,7 +255,3 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 parts = ", ".join(f"{name}_part" for name in names)
                 writer.line(f"write_outputs(arguments, tile, row, column, {parts});")
     writer.line()
-
-
-def _major(buffer: Buffer) -> Major:
-    return Major.DEPTH if buffer.depth_inner else Major.OUTER

@@ -15,15 +15,12 @@ from moedsl.ir.core import Compute
 from moedsl.ir.elementwise import Store
 from moedsl.ir.schedule import EpilogueStore
 from moedsl.lower.propose_specialised import DECODE
-from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, staged_part
+from moedsl.lower.resources.specialised import BLOCK_BYTES, block_depth, panel, staged_part
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.gpu import Buffer, GpuKernel
     from moedsl.ir.core import Access
     from moedsl.ir.schedule import Schedule
-
-PANEL = 64
-"""Neighbouring positions in one line of a block: 128 bytes of 2-byte elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ def _load_maps(kernel: GpuKernel, fill: Fill, copy: Copy) -> tuple[TensorMapOf, 
     tf32 = kernel.signature.compute is Compute.TF32
     heights = kernel.schedule.heights if buffer.side is Side.ROWS else (buffer.positions,)
     shares = tuple(height // kernel.schedule.cluster for height in heights)
-    positions: tuple[int, ...] = (PANEL,)
+    positions: tuple[int, ...] = (panel(kernel.signature.compute),)
     if buffer.depth_inner:
         match sharing(kernel.schedule, buffer):
             case Sharing.NEVER:

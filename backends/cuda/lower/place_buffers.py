@@ -35,7 +35,7 @@ def _placed(buffers: tuple[Buffer, ...], compute: Compute, specialised: bool) ->
     for buffer in sorted(buffers, key=lambda b: specialised and b.side is Side.ROWS):
         placed.append(replace(buffer, offset=offset))
         if specialised:
-            offset += block_bytes(buffer.positions, buffer.depth_inner)
+            offset += block_bytes(buffer.positions, buffer.depth_inner, compute)
         else:
             offset += operand_bytes(buffer.positions, buffer.depth, compute)
     return tuple(placed)

@@ -9,29 +9,31 @@ MOE_DEVICE int group_index() { return thread_index() / kGroupThreads; }
 MOE_DEVICE int group_thread() { return thread_index() % kGroupThreads; }
 
 // A block in shared memory: 128-byte lines, swizzled. By depth a line is a position; by outer it is
-// 64 positions at one step of depth, and 64 positions at all steps lie together.
-template <class T, int kPositions, int kMajor>
+// kWidth positions at one step of depth, and these at all steps lie together, in a panel.
+template <class T, int kPositions, int kMajorOfBlock>
 struct Block {
+    static constexpr int kMajor = kMajorOfBlock;
     static constexpr int kDepth = 128 / static_cast<int>(sizeof(T));
+    static constexpr int kWidth = 128 / static_cast<int>(sizeof(T));
     static constexpr u32 kPanel = kDepth * 128;
     static constexpr u32 kBytes = kMajor == by_depth ? kPositions * 128
-                                                     : (kPositions + 63) / 64 * kPanel;
+                                                     : (kPositions + kWidth - 1) / kWidth * kPanel;
     // Bytes from one product's depth to the next.
     static constexpr u32 kStep = kMajor == by_depth ? 32 : 32 / sizeof(T) * 128;
 
-    // Positions from `first` on: a multiple of 8 by depth, of 64 by outer.
+    // Positions from `first` on: a multiple of 8 by depth, of kWidth by outer.
     static MOE_DEVICE u64 describe(u32 block, int first) {
         if constexpr (kMajor == by_depth) {
             return describe_matrix<swizzle_128>(block + first * 128, 16, 1024);
         } else {
-            return describe_matrix<swizzle_128>(block + first / 64 * kPanel, kPanel, 1024);
+            return describe_matrix<swizzle_128>(block + first / kWidth * kPanel, kPanel, 1024);
         }
     }
     // To the positions 64 further.
-    static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : kPanel;
+    static constexpr u32 kNext = kMajor == by_depth ? 64 * 128 : 64 / kWidth * kPanel;
     // And the flat positions `count` further.
     static MOE_DEVICE constexpr u32 further(int count) {
-        return kMajor == by_depth ? count * 128 : count / 64 * kPanel;
+        return kMajor == by_depth ? count * 128 : count / kWidth * kPanel;
     }
 };
 
@@ -110,6 +112,16 @@ struct GroupSums {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) {
             group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
+                               advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
+        }
+    }
+
+    // The same, the tall operand in registers.
+    template <class FlatBlock, class Kind>
+    MOE_DEVICE void multiply(const u32 (&tall)[kTall][4], u64 flat, Kind kind) {
+        MOE_UNROLL
+        for (int i = 0; i < kTall * kHalves; ++i) {
+            group_multiply_add(sum[i], tall[i / kHalves],
                                advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
         }
     }

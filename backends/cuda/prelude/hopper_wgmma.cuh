@@ -34,6 +34,13 @@ MOE_DEVICE u64 advanced(u64 matrix, u32 bytes) { return matrix + (bytes >> 4); }
 // multiplication uses. All threads of the warpgroup call this and the functions below.
 MOE_DEVICE void group_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
+// What `left` holds has been computed by now, before a fence that comes next. From there on it stays
+// as it is until a wait covers the multiplications that read it.
+MOE_DEVICE void keep_left(u32 (&left)[4]) {
+    MOE_UNROLL
+    for (int i = 0; i < 4; ++i) asm volatile("" : "+r"(left[i])::"memory");
+}
+
 // Closes the warpgroup's current group of multiplications.
 MOE_DEVICE void group_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 

@@ -22,6 +22,7 @@ MOE_DEVICE u64 describe_matrix(u32 offset, u32 leading, u32 stride) {
 MOE_DEVICE u64 advanced(u64 matrix, u32 bytes) { return matrix + (bytes >> 4); }
 
 MOE_DEVICE void group_fence(MOE_LINE) { emu_wgmma_fence(line); }
+MOE_DEVICE void keep_left(u32 (&left)[4], MOE_LINE) { emu_wgmma_keep_left(left, line); }
 MOE_DEVICE void group_commit(MOE_LINE) { emu_wgmma_commit(line); }
 
 template <int kPending>

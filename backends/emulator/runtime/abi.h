@@ -109,6 +109,8 @@ struct EmuWgmma {
   const unsigned* a_registers;
 };
 void emu_wgmma(const EmuWgmma* operation, float* d, int line);
+// The 4 registers of `left` hold a for the operations behind the next fence.
+void emu_wgmma_keep_left(const unsigned* left, int line);
 void emu_wgmma_fence(int line);
 void emu_wgmma_commit(int line);
 void emu_wgmma_wait(unsigned pending_groups, int line);

@@ -87,6 +87,36 @@ static void open_accumulator(Thread& thread, float* home, unsigned count, bool a
   for (unsigned i = 0; i < count; i++) home[i] = std::numeric_limits<float>::quiet_NaN();
 }
 
+static LeftWords* find_left(Thread& thread, const unsigned* home) {
+  for (LeftWords& left : thread.wgmma.lefts) {
+    if (left.home == home) return &left;
+  }
+  return nullptr;
+}
+
+static bool changed(const LeftWords& left) {
+  return std::memcmp(left.home, left.held, sizeof left.held) != 0;
+}
+
+// The current thread comes to `line`: what an operation reads must be as it was.
+static void expect_left_unchanged(const LeftWords& left, int line) {
+  if (left.group && changed(left)) {
+    fail_here("wgmma", line, "registers of a were written while an operation reads them",
+              {{left.line, "the operation issued here, for which nobody has waited"}});
+  }
+}
+
+// The registers of a have been settled, and fenced since.
+static void open_left(Thread& thread, const unsigned* home, int line) {
+  LeftWords* const left = find_left(thread, home);
+  if (!left) fail_here("wgmma", line, "nothing says keep_left of the registers of a");
+  if (changed(*left) || left->fences == thread.wgmma.fences) {
+    fail_here("wgmma", line, "the registers of a were written and no wgmma.fence since");
+  }
+  left->group = thread.wgmma.group;
+  left->line = line;
+}
+
 // Rows or columns `first` to `end` of an operand.
 struct Operand {
   unsigned long long descriptor;
@@ -249,7 +279,10 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   WgmmaOperation::Lane& lane = operation.lanes[thread.index % warpgroup_size];
   lane.thread = &thread;
   lane.home = d;
-  if (what->a_registers) std::memcpy(lane.a, what->a_registers, sizeof lane.a);
+  if (what->a_registers) {
+    open_left(thread, what->a_registers, line);
+    std::memcpy(lane.a, what->a_registers, sizeof lane.a);
+  }
   // Each warp's first lane vouches for its warp: any of them may lack a wait the others have done.
   if (thread.index % warp_size == 0) check_operands(*what, agent, operation.group, line);
   if (++operation.arrived < warpgroup_size) return;
@@ -258,7 +291,19 @@ void emu_wgmma(const EmuWgmma* what, float* d, int line) {
   if (arrives_at_once()) execute_through(block, group, operation.group);
 }
 
-void emu_wgmma_fence(int) { current->wgmma.fenced = true; }
+void emu_wgmma_keep_left(const unsigned* left, int line) {
+  Thread& thread = *current;
+  LeftWords* own = find_left(thread, left);
+  if (own) expect_left_unchanged(*own, line);
+  else own = &thread.wgmma.lefts.emplace_back();
+  *own = {left, {}, thread.wgmma.fences, 0, line};
+  std::memcpy(own->held, left, sizeof own->held);
+}
+
+void emu_wgmma_fence(int) {
+  current->wgmma.fenced = true;
+  current->wgmma.fences++;
+}
 
 void emu_wgmma_commit(int) {
   current->wgmma.group++;
@@ -284,6 +329,11 @@ void emu_wgmma_wait(unsigned pending, int line) {
     std::memcpy(done.home, done.sums.data(), done.sums.size() * sizeof(float));
     accumulators.erase(accumulators.begin() + static_cast<std::ptrdiff_t>(i));
     thread.wgmma.fenced = false;
+  }
+  for (LeftWords& left : thread.wgmma.lefts) {
+    if (left.group > last) continue;
+    expect_left_unchanged(left, line);
+    left.group = 0;
   }
   const unsigned agent = group.agents[thread.index % warpgroup_size / warp_size];
   if (last && agent) know(thread, agent, last);

@@ -24,6 +24,16 @@ struct Accumulator {
   int line;
 };
 
+// A thread's registers of a. They hold `held` since keep_left, after as many fences as `fences` says;
+// `group` is that of the last operation under way that reads them, issued on `line`, or 0.
+struct LeftWords {
+  const unsigned* home;
+  unsigned held[4];
+  std::uint32_t fences;
+  std::uint32_t group;
+  int line;
+};
+
 struct WgmmaOperation {
   EmuWgmma what;
   int line = 0;
@@ -51,7 +61,9 @@ struct WgmmaPosition {
   std::uint64_t issued = 0;
   std::uint32_t group = 1;
   bool fenced = false;
+  std::uint32_t fences = 0;
   std::vector<Accumulator> accumulators;
+  std::vector<LeftWords> lefts;
 };
 
 // Where an operand's element lies, from its descriptor's 64 bits: `mn` is its row or column, `k`

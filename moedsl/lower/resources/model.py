@@ -77,7 +77,8 @@ class SharedLayout:
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The demand of one kernel. ``registers`` is an estimate for the threads that multiply;
-    ``sums`` is its largest part, ``sums_count`` tiles of sums.
+    ``sums`` is its largest part, ``sums_count`` tiles of sums. ``fragments`` are for operands that
+    specialised consumers bring to registers.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
     for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
@@ -90,6 +91,7 @@ class Resources:
     shared: SharedLayout
     sums_count: int
     sums: int
+    fragments: int
     registers: int
     blocks: int
 

@@ -102,6 +102,7 @@ def portable_resources(kernel: TileKernel, target: Target) -> Resources:
         shared=shared,
         sums_count=sums,
         sums=sums * ceil_div(tile.rows * tile.columns, threads),
+        fragments=0,
         registers=registers,
         blocks=_blocks(shared.bytes, registers, threads, target),
     )

@@ -56,12 +56,16 @@ STORED_BYTES = 16
 """Of a row of an output, what the copy engine stores at a time."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
-PRODUCT_REGISTERS = 26
-"""Beside its sums, what one product takes of the registers that a thread starts with, as ptxas
-counts them (C7602).
+_PRODUCT_REGISTERS, _TALL_WORDS = 26, 4
+"""Beside its sums, what one product takes of the registers that a thread starts with, and what more
+where its tall side comes from registers, as ptxas counts them (C7602).
 """
 _OTHER_REGISTERS = 32
 """Addresses, descriptors and loop state of a consumer, as compiled kernels show it."""
+_FRAGMENT_REGISTERS = 2 * 4
+"""Of 64 tall positions that come from registers: one step of depth (PTX ISA: wgmma.mma_async
+m64nNk8, four words of A), and the step before, which products may still be reading.
+"""
 
 
 def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
@@ -98,6 +102,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     registers = GROUP * (
         producers * schedule.producer_registers + schedule.consumers * schedule.consumer_registers
     )
+    fragments = _fragments(kernel, multiplies, layouts)
     return Resources(
         threads=threads,
         step=group_step(swap),
@@ -106,7 +111,8 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         shared=shared,
         sums_count=sums,
         sums=sum_registers,
-        registers=sum_registers + _OTHER_REGISTERS,
+        fragments=fragments,
+        registers=sum_registers + fragments + _OTHER_REGISTERS,
         blocks=max(
             1,
             min(
@@ -139,20 +145,50 @@ def kernel_obstacle(kernel: MoeKernel) -> str:
                     return f"the innermost dimension of {access.tensor} is {inner}"
                 if inner == signature.ragged:
                     return f"the ragged {inner} is innermost in {access.tensor}"
-    return _tf32_obstacle(kernel) if signature.compute is Compute.TF32 else ""
+    across, along = (flat_obstacle(kernel, swap_ab) for swap_ab in (False, True))
+    one = "of tf32 products one side must lie by depth, without a map"
+    return f"{one}: {across}, and {along}" if across and along else ""
 
 
-def _tf32_obstacle(kernel: MoeKernel) -> str:
-    """Products take tf32 by depth only (PTX ISA: wgmma.mma_async), and do not round to it."""
+def flat_obstacle(kernel: MoeKernel, swap_ab: bool) -> str:
+    """Why an operand cannot be the flat side of a product, in words; empty if all can.
+
+    That side always comes from shared memory, where products take tf32 by depth only and do not
+    round to it (PTX ISA: wgmma.mma_async).
+    """
     for op in kernel.body:
         if isinstance(op, Contract):
-            for access in (op.lhs, op.rhs):
-                name = access.tensor
+            access = op.lhs if swap_ab else op.rhs
+            if from_registers(access, op.over, kernel.signature.compute):
                 if gathered(access):
-                    return f"{name} is read through a map, and only the copy engine rounds to tf32"
-                if not depth_inner(access, op.over):
-                    return f"products of tf32 need {op.over} innermost, and {name} has it elsewhere"
+                    return f"{access.tensor} is read through a map"
+                return f"{op.over} is not innermost in {access.tensor}"
     return ""
+
+
+def from_registers(access: Access, over: str, compute: Compute) -> bool:
+    """Whether products can take an operand from registers only: tf32 that does not lie by depth
+    ``over``, or that nobody has rounded, since it is not the copy engine that brings it in.
+    """
+    return compute is Compute.TF32 and (gathered(access) or not depth_inner(access, over))
+
+
+def fragment_registers(operands: Iterable[tuple[Access, str]], compute: Compute) -> int:
+    """Registers of a thread for 64 positions of all tall ``operands``, each with its depth, that
+    come from registers.
+    """
+    taken = (from_registers(access, over, compute) for access, over in operands)
+    return sum(taken) * _FRAGMENT_REGISTERS
+
+
+def _fragments(
+    kernel: TileKernel, multiplies: Iterable[Multiply], layouts: Iterable[WarpLayout]
+) -> int:
+    """Registers of a thread for what comes there of a sum, in the tiles that have most of it."""
+    swap, columns = kernel.schedule.swap_ab, kernel.schedule.tile.columns
+    operands = ([(a, op.over) for a in (op.columns if swap else (op.rows,))] for op in multiplies)
+    each = max(fragment_registers(tall, kernel.signature.compute) for tall in operands)
+    return each * max((tall_blocks(layout, columns, swap) for layout in layouts), default=0)
 
 
 def _gathers_rows(signature: Signature, op: Contract, access: Access) -> bool:
@@ -207,17 +243,30 @@ def starting_registers(target: Target, threads: int) -> int:
     return min(target.registers_per_sm // threads, target.registers_per_thread) // 8 * 8
 
 
-def most_flat(start: int) -> int:
+def product_registers(fragments: int) -> int:
+    """What one product takes beside its sums, if all have ``fragments`` registers of their tall
+    sides.
+    """
+    return _PRODUCT_REGISTERS + (_TALL_WORDS if fragments else 0)
+
+
+def most_flat(start: int, fragments: int) -> int:
     """Flat positions of a product, at most, where a thread starts with so many registers: each of a
     warpgroup's threads holds a sum for every two of them.
     """
-    return min(MOST_FLAT, 2 * (start - PRODUCT_REGISTERS))
+    return min(MOST_FLAT, 2 * (start - product_registers(fragments)))
 
 
 def product_flat(layout: WarpLayout, columns: int, swap_ab: bool) -> int:
     """Flat positions of the products of a consumer in a tile of ``columns``."""
     flat = layout.height // layout.rows if swap_ab else columns // layout.columns
     return flat if flat <= MOST_FLAT else flat // 2
+
+
+def tall_blocks(layout: WarpLayout, columns: int, swap_ab: bool) -> int:
+    """How many times 64 tall positions a consumer has in a tile of ``columns``."""
+    tall = columns // layout.columns if swap_ab else layout.height // layout.rows
+    return tall // TALL
 
 
 def _staging_bytes(kernel: TileKernel, sums: int) -> int:
@@ -281,11 +330,18 @@ def block_depth(compute: Compute) -> int:
     return BLOCK_BYTES // element_bytes(compute)
 
 
-def block_bytes(positions: int, inner: bool) -> int:
-    """Shared memory of one block of an operand: lines of 128 bytes, of 64 positions at a time if
-    depth is not its innermost dimension (2-byte elements).
+def panel(compute: Compute) -> int:
+    """Positions in a line of a block whose depth is not innermost; its lines at all depths lie
+    together.
     """
-    return positions * BLOCK_BYTES if inner else aligned(positions, 64) * BLOCK_BYTES
+    return BLOCK_BYTES // element_bytes(compute)
+
+
+def block_bytes(positions: int, inner: bool, compute: Compute) -> int:
+    """Shared memory of one block of an operand: lines of 128 bytes, of a whole panel of positions
+    if depth is not its innermost dimension.
+    """
+    return (positions if inner else aligned(positions, panel(compute))) * BLOCK_BYTES
 
 
 def _room_for_more(stages: int, stage_bytes: int) -> int:
@@ -295,9 +351,9 @@ def _room_for_more(stages: int, stage_bytes: int) -> int:
 
 def _stage_bytes(kernel: TileKernel, op: Multiply, height: int) -> int:
     """Of a stage of a tile of ``height`` rows."""
+    compute, tile = kernel.signature.compute, kernel.schedule.tile
     columns = sum(
-        block_bytes(kernel.schedule.tile.columns, depth_inner(access, op.over))
-        for access in op.columns
+        block_bytes(tile.columns, depth_inner(access, op.over), compute) for access in op.columns
     )
-    blocks = kernel.schedule.tile.depth // block_depth(kernel.signature.compute)
-    return max(1, blocks * (columns + block_bytes(height, depth_inner(op.rows, op.over))))
+    rows = block_bytes(height, depth_inner(op.rows, op.over), compute)
+    return max(1, tile.depth // block_depth(compute) * (columns + rows))

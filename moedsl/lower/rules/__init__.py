@@ -45,6 +45,7 @@ SHAPE: tuple[tuple[str, Rule], ...] = (
     ("MOE0421", hardware.cluster_along_rows_is_a_pair),
     ("MOE0425", hardware.pingpong_needs_specialised_path),
     ("MOE0426", hardware.tma_store_needs_specialised_path),
+    ("MOE0432", hardware.flat_side_lies_by_depth),
     ("MOE0430", promises.determinism_is_proved),
     ("MOE0431", promises.batch_invariance_is_proved),
 )

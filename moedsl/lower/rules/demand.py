@@ -13,13 +13,13 @@ from moedsl.lower.resources.specialised import (
     GROUP,
     MOST_BOX,
     MOST_FLAT,
-    PRODUCT_REGISTERS,
     TALL,
     block_depth,
     consumers_of_tile,
     group_step,
     most_flat,
     product_flat,
+    product_registers,
     starting_registers,
 )
 from moedsl.lower.rules.case import Finding
@@ -294,16 +294,16 @@ def _products_fit(case: Case) -> Iterator[Finding]:
     start = starting_registers(case.target, found.threads * found.blocks)
     columns, swap = schedule.tile.columns, schedule.swap_ab
     flat = max((product_flat(each, columns, swap) for each in found.layouts), default=0)
-    if flat > most_flat(start):
+    most, besides = most_flat(start, found.fragments), product_registers(found.fragments)
+    if flat > most:
         side, sums = "rows" if swap else "columns", flat // 2
         yield Finding(
             (f"tile.{side}", "consumers"),
-            f"a product of {TALL} × {flat} takes {sums + PRODUCT_REGISTERS} registers a thread",
+            f"a product of {TALL} × {flat} takes {sums + besides} registers a thread",
             f"threads start with {start}",
             (
-                f"{sums} for sums and {PRODUCT_REGISTERS} besides",
+                f"{sums} for sums and {besides} besides",
                 f"{found.threads * found.blocks} threads of an SM start with equally many",
             ),
-            f"use products of {most_flat(start) // 8 * 8} {case.name(side)} or less, or fewer"
-            " consumers",
+            f"use products of {most // 8 * 8} {case.name(side)} or less, or fewer consumers",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.ir.moe import Contract
 from moedsl.ir.schedule import Cooperation, EpilogueStore, Eviction
 from moedsl.lower.resources.specialised import (
+    flat_obstacle,
     gathered,
     kernel_obstacle,
     starting_registers,
@@ -192,7 +193,7 @@ def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
     """Specialised warps multiply bf16, f16 and tf32 that the copy engine can bring in.
 
     It follows no maps; rows may come through one, by the producers' own hands. Its boxes start at
-    multiples of 16 bytes, and experts start anywhere in a ragged dimension. It rounds to tf32.
+    multiples of 16 bytes, and experts start anywhere in a ragged dimension.
     """
     if not case.schedule.specialised:
         return
@@ -204,6 +205,24 @@ def specialised_path_takes_kernel(case: Case) -> Iterator[Finding]:
             reason,
             ("the portable path computes every kernel",),
             "`registers off`",
+        )
+
+
+def flat_side_lies_by_depth(case: Case) -> Iterator[Finding]:
+    """The flat operand of wgmma comes from shared memory only, tf32 by depth and as the copy engine
+    has rounded it; the tall one may come from registers.
+    """
+    schedule = case.schedule
+    reason = flat_obstacle(case.kernel, schedule.swap_ab) if schedule.specialised else ""
+    if reason:
+        side = "rows" if schedule.swap_ab else "columns"
+        other = "`swap_ab off`" if schedule.swap_ab else "`swap_ab`"
+        yield Finding(
+            ("swap_ab", "consumer_registers"),
+            f"tf32 products cannot take {case.name(side)} on their flat side",
+            reason,
+            (f"the flat side are the {side}: it must lie by depth, without a map",),
+            f"use {other}: the tall side may lie otherwise",
         )
 
 

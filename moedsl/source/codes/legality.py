@@ -126,8 +126,9 @@ MOE0415 too many registers
 Each thread keeps its part of the output tile in registers, one for each sum, with the operands
 beside it. A thread has 255 registers at most, and the threads of a CTA share those of the SM: 1024
 threads have 64 each. Specialised consumers have what `registers` gives them; where they take turns
-(`pingpong`), each holds a whole tile. One product must fit what a thread starts with, before roles
-share the registers.
+(`pingpong`), each holds a whole tile. Operands of tf32 that they bring to registers take 8 more for
+every 64 columns, or rows. One product must fit what a thread starts with, before roles share the
+registers.
 
     tile m=256 n=256 k=32
     warps consumers=1             # 512 sums for each of 128 threads
@@ -271,9 +272,8 @@ Use the number that the help names.
 MOE0429 specialised warps cannot compute the kernel
 Specialised warps multiply bf16, f16 and tf32. The copy engine brings their operands in: it follows
 no maps, but for rows of x[src[m], k], which producers gather themselves; and its boxes start at
-multiples of 16 bytes, so the ragged index cannot be innermost, where experts start anywhere. It
-also rounds to tf32, so that rows of tf32 cannot be gathered; and the tensor cores take tf32 only
-where the summed index is innermost.
+multiples of 16 bytes, so the ragged index cannot be innermost, where experts start anywhere. Of
+tf32 one side, rows or columns, must have the summed index innermost and come through no map.
 
     compute f32
     registers producer=40 consumer=232
@@ -298,6 +298,19 @@ where the number of rows selects the schedule: another schedule may sum in anoth
     schedule few for up when rows <= 512 { require batch_invariant }
 
 Use one schedule for every number of rows, or drop the requirement.
+
+MOE0432 flat side of tf32 products lies otherwise
+Products of specialised warps have a tall side and a flat one: rows and columns, or with `swap_ab`
+columns and rows. The flat side comes from shared memory, where the tensor cores take tf32 only if
+the summed index is innermost, and cut off what the copy engine has not rounded, as rows through a
+map. The tall side may lie otherwise, or come through a map: consumers bring it to registers.
+
+    input w : f32[e, k, n]
+    compute tf32
+    swap_ab off
+    registers producer=40 consumer=232
+
+Give `swap_ab` if the columns' operands lie otherwise, `swap_ab off` if the rows' do.
 
 MOE0440 much padding
 A warning. A tile multiplies as many rows as it is high, whether an expert has them or not. At the

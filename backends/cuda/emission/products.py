@@ -1,0 +1,217 @@
+"""Products of a consumer: the instructions, and the loop over the stages of a sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moedsl.backends.cuda.emission.arguments import factor_type
+from moedsl.backends.cuda.emission.consumer import sum_name
+from moedsl.backends.cuda.emission.fills import block_place, emit_range, operand_place
+from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
+from moedsl.backends.cuda.gpu import MultiplyAdd, RoleName, Side
+from moedsl.ir.core import Compute
+from moedsl.lower.resources.specialised import from_registers, gathered, product_flat
+
+if TYPE_CHECKING:
+    from moedsl.backends.cuda.emission.writer import Writer
+    from moedsl.backends.cuda.gpu import Buffer, GpuKernel, Pipeline
+
+_TYPES = {
+    Compute.BF16: WgmmaType.BF16,
+    Compute.F16: WgmmaType.F16,
+    Compute.TF32: WgmmaType.TF32,
+}
+
+
+def products(kernel: GpuKernel) -> tuple[WgmmaShape, ...]:
+    """The instructions that ``kernel`` uses."""
+    swap, width = kernel.schedule.swap_ab, kernel.schedule.tile.columns
+    kind = _TYPES[kernel.signature.compute]
+    found = []
+    for pipeline in kernel.pipelines:
+        fragments = _fragments(kernel, pipeline)
+        for op in pipeline.body:
+            assert isinstance(op, MultiplyAdd)
+            tall, flat = map(kernel.buffer, _sides(kernel, op))
+            left = None if tall in fragments else _major(tall)
+            found += [
+                WgmmaShape(kind, product_flat(each, width, swap), left, _major(flat))
+                for each in kernel.resources.layouts
+            ]
+    return tuple(found)
+
+
+def reads_fragments(kernel: GpuKernel, pipeline: Pipeline) -> bool:
+    """Whether products of ``pipeline`` take an operand from registers."""
+    return bool(_fragments(kernel, pipeline))
+
+
+def _fragments(kernel: GpuKernel, pipeline: Pipeline) -> list[Buffer]:
+    """The buffers of the tall side that consumers bring to registers."""
+    side = Side.COLUMNS if kernel.schedule.swap_ab else Side.ROWS
+    return [
+        buffer
+        for buffer in pipeline.buffers
+        if buffer.side is side
+        and from_registers(kernel.copied(buffer.name), pipeline.over, kernel.signature.compute)
+    ]
+
+
+def _sides(kernel: GpuKernel, op: MultiplyAdd) -> tuple[str, str]:
+    """The buffers of the tall and of the flat side."""
+    return (op.columns, op.rows) if kernel.schedule.swap_ab else (op.rows, op.columns)
+
+
+def emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
+    """The products of sum ``number`` of one tile, stage by stage."""
+    emit_range(writer, kernel, pipeline.over)
+    writer.line(f"constexpr moe::u32 kBytes = stage_bytes{number}(kHeight);")
+    for buffer in pipeline.buffers:
+        positions = "kHeight" if buffer.side is Side.ROWS else str(buffer.positions)
+        major = "moe::by_depth" if buffer.depth_inner else "moe::by_outer"
+        block = f"moe::Block<{factor_type(kernel)}, {positions}, {major}>"
+        writer.line(f"using {buffer.name}_block = {block};")
+    fragments = _fragments(kernel, pipeline)
+    if fragments:
+        _emit_stages_by_step(writer, kernel, pipeline, fragments)
+    else:
+        _emit_stages(writer, kernel, pipeline)
+    for op in pipeline.results:
+        writer.line(f"{sum_name(op.name)}.finish();")
+    if not fragments:
+        writer.line("if (before >= 0) release(before);")
+
+
+def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> None:
+    """All operands in shared memory: the products of a stage are one group."""
+    by_threads = kernel.role(RoleName.ROWS).gathers
+    writer.lines(
+        "int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL"
+    )
+    with writer.block("for (; stages_left > 0; --stages_left)"):
+        writer.lines(
+            "const moe::u32 base = moe::uniform(stages.start(kBytes));",
+            "stages.ring.wait_full(kFull);",
+            *(["moe::fence_async();  // rows were copied by threads"] if by_threads else []),
+            "moe::group_fence();",
+            "MOE_UNROLL",
+        )
+        with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
+            for buffer in pipeline.buffers:
+                _emit_descriptor(writer, kernel, buffer)
+            writer.line("MOE_UNROLL")
+            with writer.block("for (int step = 0; step < 4; ++step)"):
+                _emit_products(writer, kernel, pipeline, [])
+        writer.lines(
+            "moe::group_commit();",
+            "moe::group_wait<1>();",
+            "if (before >= 0) release(before);",
+            "before = stages.ring.slot;",
+            "stages.advance(kBytes);",
+        )
+
+
+def _emit_stages_by_step(
+    writer: Writer, kernel: GpuKernel, pipeline: Pipeline, fragments: list[Buffer]
+) -> None:
+    """The products of a step are a group: while they go on, the next step comes to registers.
+
+    None goes on from a stage to the next: the compiler would keep registers for it from the
+    kernel's start to its end, for every height.
+    """
+    for buffer in fragments:
+        rounds = str(gathered(kernel.copied(buffer.name))).lower()
+        kind = f"moe::Fragments<{buffer.name}_block, Groups<kHeight>::kTall, {rounds}>"
+        writer.lines(
+            f"using {buffer.name}_fragments = {kind};",
+            f"{buffer.name}_fragments {buffer.name}_read[2];  // of two steps, in turn",
+        )
+    with writer.block("if (stages_left > 0)"):
+        writer.lines(
+            "moe::u32 base = moe::uniform(stages.start(kBytes));",
+            "stages.ring.wait_full(kFull);",
+        )
+        _emit_loads(writer, fragments, "0")
+        writer.line("MOE_ROLL")
+        with writer.block("for (; stages_left > 0; --stages_left)"):
+            _emit_steps(writer, kernel, pipeline, fragments)
+            # Within a branch this would make the compiler wait for each product (C7513).
+            writer.lines(
+                "moe::sync_warp();  // all lanes have read the stage",
+                "const int stage = stages.ring.slot;",
+                "stages.advance(kBytes);",
+                "base = moe::uniform(stages.start(kBytes));",
+            )
+            with writer.block("if (stages_left > 1)"):
+                writer.line("stages.ring.wait_full(kFull);")
+                _emit_loads(writer, fragments, "0")
+            writer.lines("moe::group_wait<0>();", "release(stage);")
+
+
+def _emit_steps(
+    writer: Writer, kernel: GpuKernel, pipeline: Pipeline, fragments: list[Buffer]
+) -> None:
+    """All steps of a stage, of which the first is in registers."""
+    writer.line("MOE_UNROLL")
+    with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
+        for buffer in pipeline.buffers:
+            if buffer not in fragments:
+                _emit_descriptor(writer, kernel, buffer)
+        writer.line("MOE_UNROLL")
+        with writer.block("for (int step = 0; step < 4; ++step)"):
+            writer.line("moe::group_fence();")
+            _emit_products(writer, kernel, pipeline, fragments)
+            writer.lines(
+                "moe::group_commit();",
+                "moe::group_wait<1>();",
+                "const int next = block * 4 + step + 1;",
+            )
+            with writer.block("if (next < kStageBlocks * 4)"):
+                _emit_loads(writer, fragments, "next")
+
+
+def _emit_descriptor(writer: Writer, kernel: GpuKernel, buffer: Buffer) -> None:
+    name = buffer.name
+    place = block_place(kernel, buffer, f"{name}_block::kBytes")
+    writer.line(f"const moe::u64 {name} = {name}_block::describe({place}, {_first(buffer)});")
+
+
+def _emit_loads(writer: Writer, fragments: list[Buffer], step: str) -> None:
+    """Brings ``step`` of the stage at ``base`` to the registers that are its turn."""
+    for buffer in fragments:
+        name = buffer.name
+        place = f"{name}_fragments::place({operand_place(buffer)}, {_first(buffer)})"
+        writer.line(f"{name}_read[{step} % 2].load({place}, {step});")
+
+
+def _first(buffer: Buffer) -> str:
+    """The consumer's first position."""
+    return f"Groups<kHeight>::{'row' if buffer.side is Side.ROWS else 'column'}(group)"
+
+
+def _emit_products(
+    writer: Writer, kernel: GpuKernel, pipeline: Pipeline, fragments: list[Buffer]
+) -> None:
+    kind = factor_type(kernel)
+    for op in pipeline.body:
+        assert isinstance(op, MultiplyAdd)
+        tall, flat = map(kernel.buffer, _sides(kernel, op))
+        sides = [
+            f"moe::advanced({buffer.name}, step * {buffer.name}_block::kStep)"
+            for buffer in (tall, flat)
+        ]
+        blocks = f"{tall.name}_block, {flat.name}_block"
+        majors = f"{int(_major(tall))}, {int(_major(flat))}"
+        if tall in fragments:
+            sides[0] = f"{tall.name}_read[step % 2].word"
+            blocks = f"{flat.name}_block"
+            majors = f"0, {int(_major(flat))}"
+        with writer.from_source(kernel.source, op.span):
+            writer.line(
+                f"{sum_name(op.sum)}.template multiply<{blocks}>({', '.join(sides)}, "
+                f"moe::Product<{kind}, {majors}>{{}});"
+            )
+
+
+def _major(buffer: Buffer) -> Major:
+    return Major.DEPTH if buffer.depth_inner else Major.OUTER
