@@ -110,14 +110,15 @@ def _compile(
         (status,) = bindings.nvrtcCompileProgram(
             program, len(options), [option.encode() for option in options]
         )
-        log = b" " * _check(bindings.nvrtcGetProgramLogSize(program))
+        # What NVRTC writes to must be nobody else's: one byte as `bytes` is the interpreter's own.
+        log = bytearray(_check(bindings.nvrtcGetProgramLogSize(program)))
         _check(bindings.nvrtcGetProgramLog(program, log))
         text = log.rstrip(b"\0 ").decode(errors="replace")
         if status != bindings.nvrtcResult.NVRTC_SUCCESS:
             raise EmissionError(text or status.name, _keep(key, source))
-        code = b" " * _check(getattr(bindings, f"nvrtcGet{result}Size")(program))
+        code = bytearray(_check(getattr(bindings, f"nvrtcGet{result}Size")(program)))
         _check(getattr(bindings, f"nvrtcGet{result}")(program, code))
-        return code, text
+        return bytes(code), text
     finally:
         bindings.nvrtcDestroyProgram(program)
 
