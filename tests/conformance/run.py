@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 RECORDED = [Path(__file__).parent / name for name in ("h200.json", "h100.json")]
 """Digests of what an H200 and an H100 gave: {case: [one of every launch]}. No case is in both."""
 
-AWAITED = frozenset(case.name for case in fragments.cases())
-"""Cases that no GPU has run yet."""
-
 _SECONDS = 25
 _RAW_BYTES = 2**17
 
