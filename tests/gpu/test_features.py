@@ -13,7 +13,7 @@ from moedsl.fuzz.trial import Runner
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.check_schedule import check_schedule
 from moedsl.target import TARGETS
-from tests.emulator.test_emitted import CASES, ROWS, arguments_of, assert_right
+from tests.emulator.features import CASES, ROWS, arguments_of, assert_right
 
 pytestmark = [
     pytest.mark.gpu,
