@@ -20,8 +20,8 @@ is one that a CTA can evaluate with a prefix sum over experts and arithmetic on 
   expert in raster order, and inside a tile by split: item numbers of one tile's splits are
   consecutive. If experts are interleaved, this holds of those with several row tiles and of the
   others, each for themselves; but one row tile of every 16 comes behind all these, if it is found
-  in experts with at most a third of a tile's rows, the last of them: such tiles are short, and
-  leave the machine less idle when work runs out.
+  in experts with at most a third of a tile's rows that are not fused, the last of them: such tiles
+  are short, and leave the machine less idle when work runs out.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def plan_rows(schedule: Schedule, rows: Sequence[int], columns: int) -> Iterator
         return _plan_experts(schedule, rows, columns, order)
     wide = [expert for expert in order if rows[expert] > schedule.tile.rows]
     kept = _kept_experts(schedule, rows)
-    narrow = [expert for expert in order if expert not in {*wide, *kept}]
+    apart = {*wide, *kept}
+    narrow = [expert for expert in order if expert not in apart]
     return chain(
         _interleaved(
             list(_plan_experts(schedule, rows, columns, wide)),
@@ -160,7 +161,8 @@ def _kept_experts(schedule: Schedule, rows: Sequence[int]) -> list[int]:
     """The experts whose items come last if experts are interleaved, in order."""
     leaders = [expert for expert, run in enumerate(_fused_runs(schedule, rows)) if run]
     row_tiles = sum(ceil_div(rows[expert], schedule.tile.rows) for expert in leaders)
-    low = [expert for expert in leaders if rows[expert] <= schedule.tile.rows // 3]
+    least, most = schedule.fuse_rows + 1, schedule.tile.rows // 3
+    low = [expert for expert in leaders if least <= rows[expert] <= most]
     return low[len(low) - min(len(low), row_tiles // 16) :]
 
 

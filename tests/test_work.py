@@ -197,8 +197,9 @@ def wide(schedule: Schedule, rows: list[int], item: Item) -> bool:
 
 
 def low(schedule: Schedule, rows: list[int], item: Item) -> bool:
-    """Whether the item is one of an expert with at most a third of a tile's rows."""
-    return 3 * rows[item.tiles[0].expert] <= schedule.tile.rows
+    """Whether the item is one of an expert with at most a third of a tile's rows, not fused."""
+    count = rows[item.tiles[0].expert]
+    return count > schedule.fuse_rows and 3 * count <= schedule.tile.rows
 
 
 def kept_items(schedule: Schedule, rows: list[int], items: list[Item]) -> int:
@@ -253,8 +254,12 @@ def test_interleaving_ends_with_low_items_if_there_are_enough() -> None:
     assert experts(*[9] * 29, *wide)[-3] >= 29
     assert experts(9, 9, 9, *[30] * 26, *wide)[-2:] == [1, 2]
     assert experts(9, *[30] * 28, *wide)[-1] == 0
-    # Of those with more rows none is kept.
+    # Of those with more rows none is kept, and none that share their items.
     assert experts(*[30] * 29, *wide)[-1] >= 29
+    fused = replace(schedule, tile=TileShape(128, 16, 16), fuse_rows=8)
+    last = [*plan_rows(fused, [*[8] * 64, *[2048] * 8, 9, 9], 16)][-3:]
+    assert [len(item.tiles) for item in last] == [1, 1, 1]
+    assert [item.tiles[0].expert for item in last[1:]] == [72, 73]
 
 
 def test_interleaving_and_clusters_are_as_documented() -> None:

@@ -40,8 +40,9 @@ def access_modes(
         for name in every_vector(signature).vector
         if vector_obstacle(arrays[name], signature.tensor(name).dims, counted) is None
     )
-    stored = signature.outputs if schedule.epilogue_store is EpilogueStore.TMA else ()
-    return AccessModes(vector, all(whole_rows(arrays[tensor.name]) for tensor in stored))
+    outputs = {tensor.name for tensor in signature.outputs}
+    stored = schedule.epilogue_store is EpilogueStore.TMA and outputs <= vector
+    return AccessModes(vector, not stored or all(whole_rows(arrays[name]) for name in outputs))
 
 
 def whole_rows(view: ArrayView) -> bool:

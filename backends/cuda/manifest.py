@@ -26,7 +26,10 @@ VERSION = 1
 
 
 def manifest(kernel: TileKernel, variant: Variant) -> dict[str, object]:
-    """The contents of ``manifest.json``: ABI, grid rule, workspace, cost; sizes in bytes."""
+    """The contents of ``manifest.json``: ABI, grid rule, workspace, cost; sizes in bytes.
+
+    A caller must keep to the ``access`` and the ``whole_rows`` of each tensor: nothing checks them.
+    """
     generated, binary = variant.generated, variant.binary
     mapped = {f.source.tensor for f in generated.arguments if isinstance(f.source, TensorMapOf)}
     return {

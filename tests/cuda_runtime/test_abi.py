@@ -104,6 +104,8 @@ def test_rows_must_be_whole_where_the_copy_engine_stores_them(columns: int) -> N
     every = every_vector(SIGNATURE)
     assert access_modes(SIGNATURE, arrays, a_schedule()) == every
     assert access_modes(SIGNATURE, arrays, stored) == replace(every, whole=columns % 8 == 0)
+    # Where it does not, how rows end makes no other kernel.
+    assert access_modes(SIGNATURE, arrays | {"y": view((5, columns), (17, 1))}, stored).whole
 
 
 def test_vectors_are_what_tensor_maps_take() -> None:

@@ -139,7 +139,7 @@ def test_refused_code_is_kept_with_its_log(folder: Path) -> None:
 
 def test_an_empty_log_leaves_the_interpreter_s_bytes_alone(folder: Path) -> None:
     compile_ptx(SCALE, "scale", "sm_90a")
-    assert bytes([32]) == b"\x20" and bytes([32]).decode() == chr(32)
+    assert bytes([32]).decode() == chr(32)
 
 
 def test_missing_nvrtc_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

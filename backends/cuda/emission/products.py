@@ -117,7 +117,8 @@ def _emit_stages_by_step(
     """The products of a step are a group: while they go on, the next step comes to registers.
 
     None goes on from a stage to the next: the compiler would keep registers for it from the
-    kernel's start to its end, for every height.
+    kernel's start to its end, for every height. Rows that threads have copied come to registers
+    too, so the tensor cores read nothing that has not come by the copy engine.
     """
     for buffer in fragments:
         rounds = str(gathered(kernel.copied(buffer.name))).lower()

@@ -106,7 +106,7 @@ def _emit_role(writer: Writer, role: Role, first: int, clustered: bool) -> None:
             writer.line(f'moe::role("producer of {role.name}");')
             lines = (
                 f"produce_{role.name}(arguments);",
-                "// There is nothing more to fetch: the next launch's CTAs may come.",
+                "// Nothing more to fetch here: the next launch's CTAs may come.",
                 "moe::allow_next_launch();",
             )
             if role.gathers:

@@ -114,7 +114,7 @@ struct Plan {
         // Both counts in one sum: shared memory has no room for as many experts as half of it holds.
         constexpr int kLow = 1 << 16;
         int mine = 0;
-        for (int e = first; e < last; ++e) mine += wide(count_of(e)) + (low(e) ? kLow : 0);
+        for (int e = first; e < last; ++e) mine += wide(count_of(e)) + (low(count_of(e)) ? kLow : 0);
         int before = exclusive_sum_cta<Order::kThreads>(mine, Order::kScratch);
         const int all = last_of_cta(before + mine);
         const int each = column_tiles * Order::kSplits;
@@ -125,9 +125,9 @@ struct Plan {
             const int wide_before = before % kLow;
             const int kept_before = greater(before / kLow - usual, 0);
             int position = is_wide ? wide_before : all % kLow + e - wide_before - kept_before;
-            if (low(e) && before / kLow >= usual) position = Order::kExperts - kept + kept_before;
+            if (low(count_of(e)) && before / kLow >= usual) position = Order::kExperts - kept + kept_before;
             shared_store(Order::kOrder + position * 4, e);
-            before += is_wide + (low(e) ? kLow : 0);
+            before += is_wide + (low(count_of(e)) ? kLow : 0);
         }
         sync_cta();
         mixed_items = all_items - kept * each;
@@ -148,9 +148,9 @@ struct Plan {
 
     static MOE_DEVICE bool wide(int count) { return count > Order::kTileRows; }
 
-    // Whether an expert has items, each of few rows.
-    MOE_DEVICE bool low(int expert) const {
-        return count_of(expert) <= Order::kTileRows / 3 && items_of(expert) > 0;
+    // Whether few rows are all that there is in an item. It shares none with other experts.
+    static MOE_DEVICE bool low(int count) {
+        return count > Order::kFuseRows && count <= Order::kTileRows / 3;
     }
 
     // The item that comes `number`-th: wide ones are spread evenly among others, but for those that are
