@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 UNIT = 16
 """Rows by which heights differ: 8 for each CTA of a cluster of two."""
+_FRAGMENT_UNIT = 32
+"""The same where weights come from registers, whose products take twice as long to compile."""
 _OTHER_REGISTERS = 40
 """Of a consumer, what sums leave to addresses and loop state."""
 _EPILOGUE_REGISTERS = 16
@@ -137,11 +139,13 @@ def _propose(
         room -= _EPILOGUE_REGISTERS * (2 if loads and _sums(kernel) > 1 else 1)
     start = _start((1 if shared else 2) + consumers)
     both = wide or sharing == 1
-    flat = most_flat(start, _fragment_registers(kernel, swap_ab))
-    tile = _tile(kernel, shape, (room, flat), consumers, sharing, swap_ab, both=both)
+    fragments = _fragment_registers(kernel, swap_ab)
+    step = _FRAGMENT_UNIT if fragments and shape is not DECODE else UNIT
+    step = step if swap_ab else sharing * TALL
+    limits = room, most_flat(start, fragments), step
+    tile = _tile(kernel, shape, limits, consumers, sharing, swap_ab, both=both)
     if tile is None:
         return
-    step = UNIT if swap_ab else sharing * TALL
     stores = _stores(kernel, swap_ab)
     most, fewest = shape.stages
     fewest = fewest if consumers > 1 else STAGES[0]
@@ -210,7 +214,7 @@ def _start(groups: int) -> int:
 def _tile(
     kernel: MoeKernel,
     shape: Shape,
-    room: tuple[int, int],
+    limits: tuple[int, int, int],
     consumers: int,
     sharing: int,
     swap_ab: bool,
@@ -220,18 +224,20 @@ def _tile(
     """The largest tile for ``sharing`` consumers, each of which takes one tall block of it, or two
     if ``both`` and there is one sum.
 
-    ``room`` is what each has: registers for sums, and flat positions of a product.
+    ``limits`` are what each has: registers for sums, and flat positions of a product; and the rows
+    by which heights differ.
     """
+    room, widest, step = limits
     sums = _sums(kernel)
     tall = 2 if sums == 1 and both and (swap_ab or shape.rows > TALL) else 1
-    room_for_sums = room[0] - tall * _fragment_registers(kernel, swap_ab)
-    flat = min(room_for_sums * GROUP // (sums * tall * TALL), room[1])
+    room -= tall * _fragment_registers(kernel, swap_ab)
+    flat = min(room * GROUP // (sums * tall * TALL), widest)
     depth = block_depth(kernel.signature.compute)
     if not swap_ab:
         columns = min(flat, GROUP * sharing, MOST_BOX) // TALL * TALL
         return TileShape(tall * sharing * TALL, columns, depth) if columns else None
     most = shape.rows if consumers > 1 else min(shape.rows, _MOST_ROWS_ALONE)
-    rows = min(most, flat) // UNIT * UNIT
+    rows = min(most, flat) // step * step
     fits = rows >= min(_LEAST_ROWS, shape.rows)
     return TileShape(rows, tall * sharing * TALL, depth) if fits else None
 
