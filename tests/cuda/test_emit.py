@@ -112,6 +112,11 @@ SPECIALISED = {
     "pairs": (forward(), replace(PAIRED, epilogue_store=EpilogueStore.TMA)),
     "gathered in pairs": (forward(gather=True), replace(PAIRED, consumer_registers=208)),
     "split in turns": (forward(k=640), replace(STORED, split_k=3, fuse_rows=16)),
+    # Two parts of its sums together are more than a thread has registers.
+    "split in high turns": (
+        forward(k=640),
+        replace(STORED, tile=TileShape(128, 128, 64), tails=(96, 64, 32), split_k=2),
+    ),
     "gathered to scattered": (
         forward(gather=True, scatter=True, accumulate=True, output=DType.F32),
         replace(TURNS, tile=TileShape(96, 128, 128), tails=(32,), consumer_registers=216),

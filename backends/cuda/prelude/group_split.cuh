@@ -5,7 +5,7 @@ namespace moe {
 
 // Four floats of this thread, `four` of them further from the start of a consumer's sums.
 MOE_DEVICE float* four_at(float* sums, int four) {
-    return sums + (four * kGroupThreads + group_thread()) * 4;
+    return sums + group_thread() * 4 + four * (kGroupThreads * 4);
 }
 
 template <class Sums>
@@ -39,7 +39,7 @@ MOE_DEVICE void add_parts(Sums& sums, float* source, i64 part_stride) {
                 for (int i = 0; i < 4; ++i) total.value[i] = add(total.value[i], more.value[i]);
             }
             MOE_UNROLL
-            for (int i = 0; i < 4; ++i) sums.put(tall, eight, i, total.value[i]);
+            for (int i = 0; i < 4; ++i) sums.put(tall, eight, i, computed(total.value[i]));
         }
     }
 }
