@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.abi import AccessModes
 from moedsl.backends.cuda.tensor_map import CLIP_EXTENT, CLIP_STRIDE
 from moedsl.ir.schedule import EpilogueStore, Requirement
+from moedsl.lower.resources.specialised import STORED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -46,8 +47,8 @@ def access_modes(
 
 
 def whole_rows(view: ArrayView) -> bool:
-    """Whether rows of the array end with whole 16 bytes."""
-    return view.shape[-1] * view.dtype.bytes % VECTOR_BYTES == 0
+    """Whether rows of the array end with what the copy engine stores at a time."""
+    return view.shape[-1] * view.dtype.bytes % STORED_BYTES == 0
 
 
 def vector_obstacle(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from moedsl.arguments import OFFSETS
 from moedsl.backend import PerformanceWarning
 from moedsl.backends.cuda.access import (
-    VECTOR_BYTES,
     access_modes,
     every_vector,
     vector_obstacle,
@@ -20,6 +19,7 @@ from moedsl.backends.cuda.driver import current, gpu, is_capturing
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.launch import BoundLaunch, make_resident
 from moedsl.backends.cuda.nvrtc import compile_cubin
+from moedsl.lower.resources.specialised import STORED_BYTES
 from moedsl.source.diagnostic import Diagnostic, Severity, UnavailableError
 from moedsl.target import TARGETS
 
@@ -168,6 +168,6 @@ class CudaExecutable:
             elif not modes.whole and tensor in signature.outputs and not whole_rows(view):
                 found[name] = (
                     f"its rows of {view.shape[-1]} elements do not end with whole 16 bytes; "
-                    f"make {tensor.dims[-1]} a multiple of {VECTOR_BYTES // tensor.dtype.bytes}"
+                    f"make {tensor.dims[-1]} a multiple of {STORED_BYTES // tensor.dtype.bytes}"
                 )
         return found

@@ -237,13 +237,10 @@ class GpuKernel:
 
     def copied(self, buffer: str) -> Access:
         """What producers copy to the buffer called ``buffer``; KeyError if nobody does."""
-        for name in (RoleName.COLUMNS, RoleName.ROWS):
-            for fill in self.role(name).body:
-                if isinstance(fill, Fill):
-                    for copy in fill.body:
-                        if copy.buffer == buffer:
-                            return copy.access
-        raise KeyError(buffer)
+        producers = (self.role(name) for name in (RoleName.COLUMNS, RoleName.ROWS))
+        fills = (op for role in producers for op in role.body if isinstance(op, Fill))
+        accesses = {copy.buffer: copy.access for fill in fills for copy in fill.body}
+        return accesses[buffer]
 
     @property
     def epilogue(self) -> Epilogue:

@@ -138,7 +138,7 @@ def test_tiles_leave_room_for_what_comes_to_registers(kernel: MoeKernel) -> None
 
 @pytest.mark.parametrize(("shape", "most"), [(MANY, 6), (FEW, 6), (DECODE, 2)])
 def test_few_heights_bring_weights_to_registers(shape: Shape, most: int) -> None:
-    """Each takes twice as long to compile as one whose weights lie by depth."""
+    """Each takes longer to compile than one whose weights lie by depth."""
     for schedule in proposals(ACROSS, shape):
         assert len(schedule.heights) <= most < len(proposals(TF32, MANY)[0].heights)
         assert schedule.tile.rows % schedule.unit == 0

@@ -122,12 +122,13 @@ struct Plan {
         const int usual = all / kLow - kept;
         for (int e = first; e < last; ++e) {
             const bool is_wide = wide(count_of(e));
+            const bool is_low = low(count_of(e));
             const int wide_before = before % kLow;
             const int kept_before = greater(before / kLow - usual, 0);
             int position = is_wide ? wide_before : all % kLow + e - wide_before - kept_before;
-            if (low(count_of(e)) && before / kLow >= usual) position = Order::kExperts - kept + kept_before;
+            if (is_low && before / kLow >= usual) position = Order::kExperts - kept + kept_before;
             shared_store(Order::kOrder + position * 4, e);
-            before += is_wide + (low(count_of(e)) ? kLow : 0);
+            before += is_wide + (is_low ? kLow : 0);
         }
         sync_cta();
         mixed_items = all_items - kept * each;
