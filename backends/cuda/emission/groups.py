@@ -85,9 +85,20 @@ def sums_type(kernel: GpuKernel) -> str:
     return f"moe::GroupSums<Groups<kHeight>::kTall, Groups<kHeight>::kFlat, {swap}>"
 
 
+def leaving_type(kernel: GpuKernel) -> str:
+    """The type of what leaves of one sum: with split_k, what all parts have left of it."""
+    own = sums_type(kernel)
+    return f"moe::JoinedSums<kSplits, {own}>" if joins_parts(kernel) else own
+
+
+def joins_parts(kernel: GpuKernel) -> bool:
+    """Whether several parts of the depth are summed apart."""
+    return any(isinstance(op, JoinParts) for op in kernel.tile_body)
+
+
 def sum_parameters(kernel: GpuKernel) -> str:
-    """All sums, behind other parameters of a function."""
-    return "".join(f", const {sums_type(kernel)}& {name}" for name in sum_names(kernel))
+    """All that leaves, behind other parameters of a function."""
+    return "".join(f", const {leaving_type(kernel)}& {name}" for name in sum_names(kernel))
 
 
 def emit_run(writer: Writer, kernel: GpuKernel) -> None:
@@ -108,14 +119,15 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
                 emit_pipeline(writer, kernel, pipeline, number)
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
-        if any(isinstance(op, JoinParts) for op in kernel.tile_body):
-            _emit_join(writer, kernel, names)
-        writer.line(f"store_tile<kHeight>(arguments, tile, group, {', '.join(names)});")
+        leaving = _emit_join(writer, kernel, names) if joins_parts(kernel) else names
+        writer.line(f"store_tile<kHeight>(arguments, tile, group, {', '.join(leaving)});")
     writer.line()
 
 
-def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
-    """Leave this part of the sums; the last part to come goes on with all of them."""
+def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]:
+    """Leave this part of the sums; the last part to come goes on with all of them, whose names
+    are returned.
+    """
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
     sharing = 1 if pingpong else kernel.schedule.consumers
     share = f"tile.number * {sharing}{'' if pingpong else ' + group'}"
@@ -136,10 +148,11 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> None:
         "    return;",
         "}",
     )
-    for place, name in enumerate(names):
-        writer.line(
-            f"moe::add_parts<kSplits>({name}, {plane('parts', place, 'kSumFloats')}, kPartFloats);"
-        )
+    joined = [f"{name}_joined" for name in names]
+    for place, name in enumerate(joined):
+        source = plane("parts", place, "kSumFloats")
+        writer.line(f"const {leaving_type(kernel)} {name}({source}, kPartFloats);")
+    return joined
 
 
 def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
@@ -220,7 +233,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         f"int group{sum_parameters(kernel)})"
     ):
         writer.lines(
-            f"using Sums = {sums_type(kernel)};",
+            f"using Sums = {leaving_type(kernel)};",
             "constexpr moe::u32 kPlane = Sums::kPartRows * Sums::kPitch * 4;",
             "constexpr int kPerRow = Sums::kPartColumns / kVector;",
             "const moe::u32 staged = kStaging + group * kStagingBytes;",
@@ -230,7 +243,13 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             writer.line("moe::named_sync(named, moe::kGroupThreads);")
             for place, name in enumerate(names):
-                writer.line(f"{name}.stage({plane('staged', place, 'kPlane')}, part);")
+                target = plane("staged", place, "kPlane")
+                with writer.block(""):
+                    writer.lines(
+                        "float taken[4][4];",
+                        f"{name}.take(taken, part);",
+                        f"Sums::stage({target}, part, taken);",
+                    )
             writer.lines(
                 "moe::named_sync(named, moe::kGroupThreads);",
                 "MOE_ROLL",

@@ -13,7 +13,7 @@ from moedsl.backends.cuda.emission.arguments import (
     stride,
 )
 from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
-from moedsl.backends.cuda.emission.groups import sum_parameters, sums_type
+from moedsl.backends.cuda.emission.groups import joins_parts, leaving_type, sum_parameters
 from moedsl.backends.cuda.emission.maps import (
     coordinates,
     store_box,
@@ -128,6 +128,7 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
+    direct = len(stores) == len(kernel.epilogue.body) and not joins_parts(kernel)
     _emit_stage_part(writer, kernel, stores)
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
@@ -138,7 +139,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         f"int group{sum_parameters(kernel)})"
     ):
         writer.lines(
-            f"using Sums = {sums_type(kernel)};",
+            f"using Sums = {leaving_type(kernel)};",
             "const bool leads = moe::group_thread() == 0;",
             "// The last box of this consumer may be higher than what it has.",
             "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kRows);",
@@ -147,9 +148,9 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
             # Parts that are known when compiling leave their registers without a jump. What
-            # computes is too long to be there once for each of them: it would take twice as long
-            # to compile.
-            "MOE_UNROLL" if len(stores) == len(kernel.epilogue.body) else "MOE_ROLL",
+            # computes or joins is too long to be there once for each of them: it would take twice
+            # as long to compile.
+            "MOE_UNROLL" if direct else "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             sums = ", ".join(sum_names(kernel))
@@ -183,7 +184,7 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> 
     ):
         elements = _Elements(writer, kernel)
         writer.lines(
-            f"using Sums = {sums_type(kernel)};",
+            f"using Sums = {leaving_type(kernel)};",
             f"const int row = Groups<kHeight>::row(group) + Sums::part_row(part) + {row};",
             "const int column = Groups<kHeight>::column(group) + Sums::part_column(part)"
             f" + {column};",

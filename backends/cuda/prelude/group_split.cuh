@@ -1,5 +1,5 @@
 // split_k by consumers: every part of a tile leaves its sums in the workspace as they lie in
-// registers, four of a thread together; the last part to arrive adds all of them in their order.
+// registers, four of a thread together; the last part to arrive takes all of them from there.
 
 namespace moe {
 
@@ -23,26 +23,39 @@ MOE_DEVICE void store_sums(float* target, const Sums& sums) {
     }
 }
 
-// The sums of all parts, `part_stride` floats apart.
-template <int kParts, class Sums>
-MOE_DEVICE void add_parts(Sums& sums, float* source, i64 part_stride) {
-    MOE_UNROLL
-    for (int tall = 0; tall < Sums::kTall; ++tall) {
+// What `Own` sums have become over all kSplits parts of a tile, `stride` floats apart from `source` on.
+// They are added in the order of the parts, and only as they leave: no register holds them before.
+template <int kSplits, class Own>
+struct JoinedSums : Own::Parts {
+    using Parts = typename Own::Parts;
+    float* source;
+    i64 stride;
+
+    MOE_DEVICE JoinedSums(float* the_source, i64 the_stride)
+        : source(the_source), stride(the_stride) {}
+
+    MOE_DEVICE void take(float (&taken)[4][4], int part) const {
+        const int first = part / Parts::kFlatParts * (Parts::kFlat / 8) + part % Parts::kFlatParts * 4;
         MOE_UNROLL
-        for (int eight = 0; eight < Sums::kFlat / 8; ++eight) {
-            float* const from = four_at(source, tall * (Sums::kFlat / 8) + eight);
-            Floats total = global_load_fresh(from);
+        for (int j = 0; j < 4; ++j) {
+            if (j >= Parts::eights(part)) continue;
+            float* const from = four_at(source, first + j);
+            Floats of[kSplits];
             MOE_UNROLL
-            for (int part = 1; part < kParts; ++part) {
-                const Floats more = global_load_fresh(from + part * part_stride);
-                MOE_UNROLL
-                for (int i = 0; i < 4; ++i) total.value[i] = add(total.value[i], more.value[i]);
+            for (int split = 0; split < kSplits; ++split) {
+                of[split] = global_load_fresh(from + split * stride);
             }
             MOE_UNROLL
-            for (int i = 0; i < 4; ++i) sums.put(tall, eight, i, computed(total.value[i]));
+            for (int i = 0; i < 4; ++i) {
+                taken[j][i] = of[0].value[i];
+                MOE_UNROLL
+                for (int split = 1; split < kSplits; ++split) {
+                    taken[j][i] = add(taken[j][i], of[split].value[i]);
+                }
+            }
         }
     }
-}
+};
 
 // As arrive_last, for the threads of one consumer.
 MOE_DEVICE bool arrive_last_group(int* semaphore, int parts, u32 scratch, int named) {

@@ -37,25 +37,73 @@ struct Block {
     }
 };
 
-// kTall x 64 positions of the tall side by kFlat of the flat one, in the registers of a consumer.
+// The parts in which kTall x 64 positions of the tall side by kFlat of the flat one leave a consumer.
 // Rows are the tall side, or the flat one with `kSwap`.
 //
-// They leave in parts, 64 tall by 32 flat positions, as f32[rows][kPitch]. The pitch spreads what
-// the lanes of a warp write over the banks: with `kSwap` 4 rows by 8 columns, else 8 rows by 4
-// pairs of columns, half of them at a time.
+// A part is 64 tall by 32 flat positions: in registers four of a thread for every eight flat ones, in
+// shared memory f32[rows][kPitch]. The pitch spreads what the lanes of a warp write over the banks:
+// with `kSwap` 4 rows by 8 columns, else 8 rows by 4 pairs of columns, half of them at a time.
 template <int kTallCount, int kFlatCount, bool kSwap>
-struct GroupSums {
+struct GroupParts {
     static constexpr int kTall = kTallCount;
     static constexpr int kFlat = kFlatCount;
-    // More flat positions than one product has are cut into two halves.
-    static constexpr int kHalves = kFlat > 256 ? 2 : 1;
-    static constexpr int kProductFlat = kFlat / kHalves;
     static constexpr int kFlatParts = (kFlat + 31) / 32;
     static constexpr int kParts = kTall * kFlatParts;
     static constexpr int kRows = kSwap ? kFlat : kTall * 64;
     static constexpr int kPartRows = kSwap ? 32 : 64;
     static constexpr int kPartColumns = kSwap ? 64 : 32;
     static constexpr int kPitch = kSwap ? 68 : 40;
+
+    // Eight flat positions of a part that are there, up to 4.
+    static MOE_DEVICE int eights(int part) { return lesser(4, kFlat / 8 - part % kFlatParts * 4); }
+
+    // First row and column of a part, counted from this consumer's first.
+    static MOE_DEVICE int part_row(int part) {
+        return kSwap ? part % kFlatParts * 32 : part / kFlatParts * 64;
+    }
+    static MOE_DEVICE int part_column(int part) {
+        return kSwap ? part / kFlatParts * 64 : part % kFlatParts * 32;
+    }
+
+    // Whether this row or column, counted likewise, is another consumer's: the last part of a line
+    // may be higher or wider than what is left.
+    static MOE_DEVICE bool beyond(int row, int column) {
+        return kFlat % 32 != 0 && (kSwap ? row : column) >= kFlat;
+    }
+
+    // Writes what a thread has of one part to shared memory.
+    static MOE_DEVICE void stage(u32 target, int part, const float (&taken)[4][4]) {
+        const int tall = group_thread() / 32 * 16 + lane_index() / 4;
+        const int flat = lane_index() % 4 * 2;
+        MOE_UNROLL
+        for (int j = 0; j < 4; ++j) {
+            if (j >= eights(part)) continue;
+            MOE_UNROLL
+            for (int i = 0; i < 2; ++i) {
+                if constexpr (kSwap) {
+                    const u32 at = target + ((j * 8 + flat) * kPitch + tall + i * 8) * 4;
+                    shared_store(at, taken[j][i * 2]);
+                    shared_store(at + kPitch * 4, taken[j][i * 2 + 1]);
+                } else {
+                    const u32 at = target + ((tall + i * 8) * kPitch + j * 8 + flat) * 4;
+                    shared_store(at, FloatPair{taken[j][i * 2], taken[j][i * 2 + 1]});
+                }
+            }
+        }
+    }
+};
+
+// The sums of these parts, in the registers of a consumer.
+template <int kTallCount, int kFlatCount, bool kSwap>
+struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
+    using Parts = GroupParts<kTallCount, kFlatCount, kSwap>;
+    using Parts::kFlat;
+    using Parts::kFlatParts;
+    using Parts::kParts;
+    using Parts::kTall;
+    // More flat positions than one product has are cut into two halves.
+    static constexpr int kHalves = kFlat > 256 ? 2 : 1;
+    static constexpr int kProductFlat = kFlat / kHalves;
 
     float sum[kTall * kHalves][kProductFlat / 2];
 
@@ -98,14 +146,6 @@ struct GroupSums {
         }
     }
 
-    // Eight flat positions of a part that are there, up to 4.
-    static MOE_DEVICE int eights(int part) { return lesser(4, kFlat / 8 - part % kFlatParts * 4); }
-
-    MOE_DEVICE void put(int tall, int eight, int i, float value) {
-        constexpr int kEights = kProductFlat / 8;
-        sum[tall * kHalves + eight / kEights][eight % kEights * 4 + i] = value;
-    }
-
     // One step of depth: 32 bytes of each operand.
     template <class TallBlock, class FlatBlock, class Kind>
     MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {
@@ -130,43 +170,6 @@ struct GroupSums {
     MOE_DEVICE void finish() {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) group_wait<0>(sum[i]);
-    }
-
-    // First row and column of a part, counted from this consumer's first.
-    static MOE_DEVICE int part_row(int part) {
-        return kSwap ? part % kFlatParts * 32 : part / kFlatParts * 64;
-    }
-    static MOE_DEVICE int part_column(int part) {
-        return kSwap ? part / kFlatParts * 64 : part % kFlatParts * 32;
-    }
-
-    // Whether this row or column, counted likewise, is another consumer's: the last part of a line
-    // may be higher or wider than what is left.
-    static MOE_DEVICE bool beyond(int row, int column) {
-        return kFlat % 32 != 0 && (kSwap ? row : column) >= kFlat;
-    }
-
-    // Writes one part to shared memory.
-    MOE_DEVICE void stage(u32 target, int part) const {
-        const int tall = group_thread() / 32 * 16 + lane_index() / 4;
-        const int flat = lane_index() % 4 * 2;
-        float taken[4][4];
-        take(taken, part);
-        MOE_UNROLL
-        for (int j = 0; j < 4; ++j) {
-            if (j >= eights(part)) continue;
-            MOE_UNROLL
-            for (int i = 0; i < 2; ++i) {
-                if constexpr (kSwap) {
-                    const u32 at = target + ((j * 8 + flat) * kPitch + tall + i * 8) * 4;
-                    shared_store(at, taken[j][i * 2]);
-                    shared_store(at + kPitch * 4, taken[j][i * 2 + 1]);
-                } else {
-                    const u32 at = target + ((tall + i * 8) * kPitch + j * 8 + flat) * 4;
-                    shared_store(at, FloatPair{taken[j][i * 2], taken[j][i * 2 + 1]});
-                }
-            }
-        }
     }
 };
 

@@ -26,12 +26,6 @@ MOE_DEVICE const T* opaque(const T* address) {
     return address;
 }
 
-// The value as it is, and computed by now: the compiler cannot keep what it comes from instead.
-MOE_DEVICE float computed(float value) {
-    asm volatile("" : "+f"(value));
-    return value;
-}
-
 template <class T>
 MOE_DEVICE T shared_load(u32 offset) {
     return *reinterpret_cast<const T*>(shared_block + offset);

@@ -24,8 +24,6 @@ MOE_DEVICE const T* opaque(const T* address) {
     return address;
 }
 
-MOE_DEVICE float computed(float value) { return value; }
-
 template <class T>
 MOE_DEVICE T shared_load(u32 offset, MOE_LINE) {
     T value;
