@@ -160,24 +160,21 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
-        if pingpong:
-            writer.lines(
-                "int turn = 0;  // whose tile the next one is",
-                "// The first consumer's first turn does not wait for another's.",
-                "moe::u32 parity = group == 0 ? 1 : 0;",
-            )
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
+            if pingpong:
+                writer.lines(
+                    "// Consumers take turns, so each has a slot of the ring for itself.",
+                    "const bool mine = tiles.slot == group;",
+                    "// The first consumer's first turn does not wait for another's.",
+                    "const moe::u32 parity = group == 0 ? tiles.parity ^ 1 : tiles.parity;",
+                )
             writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
             writer.line("if (tile.expert < 0) break;")
             if pingpong:
-                writer.lines(
-                    "const bool mine = turn == group;",
-                    f"turn = turn + 1 == {kernel.schedule.consumers} ? 0 : turn + 1;",
-                )
                 with writer.block("if (!mine)"):
                     writer.lines("skip_tile(arguments, tile, stages);", "continue;")
-                writer.lines("moe::barrier_wait(kTurn + group * 8, parity);", "parity ^= 1;")
+                writer.line("moe::barrier_wait(kTurn + group * 8, parity);")
             emit_height_switch(
                 writer, kernel, "moe::uniform(tile.height)", "arguments, tile, stages, group"
             )

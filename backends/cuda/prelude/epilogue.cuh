@@ -70,6 +70,8 @@ MOE_DEVICE void add_elements(float* target, i64 stride, int count, const float (
 
 template <int kCount>
 MOE_DEVICE void add_vector(float* target, int count, const float (&value)[kCount]) {
+    // Else what it is computed from is kept in registers, for both ways to add.
+    target = opaque(target);
     if (count < kCount) return add_elements(target, 1, count, value);
     MOE_UNROLL
     for (int i = 0; i < kCount; i += 4) {

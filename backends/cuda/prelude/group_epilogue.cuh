@@ -15,7 +15,9 @@ MOE_DEVICE void stage_rows(u32 staged, int j, const float (&value)[4], T) {
     store_matrices_transposed(staged + (j * 8 + row) * 128 + (chunk ^ row) * 16, word);
 }
 
+// Every element has its address, and the compiler would keep all of all parts in registers.
 MOE_DEVICE void stage_rows(u32 staged, int j, const float (&value)[4], float) {
+    staged = opaque(staged);
     MOE_UNROLL
     for (int i = 0; i < 4; ++i) {
         const int row = lane_index() % 4 * 2 + i % 2;

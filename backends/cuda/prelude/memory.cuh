@@ -21,9 +21,14 @@ MOE_DEVICE int shuffle_up(int value, int distance) {
 
 // The address as it is, but the compiler cannot tell: it keeps it as it is computed.
 template <class T>
-MOE_DEVICE const T* opaque(const T* address) {
+MOE_DEVICE T* opaque(T* address) {
     asm volatile("" : "+l"(address));
     return address;
+}
+
+MOE_DEVICE u32 opaque(u32 offset) {
+    asm volatile("" : "+r"(offset));
+    return offset;
 }
 
 template <class T>

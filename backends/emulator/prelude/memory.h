@@ -20,9 +20,10 @@ MOE_DEVICE int shuffle_up(int value, int distance, MOE_LINE) {
 }
 
 template <class T>
-MOE_DEVICE const T* opaque(const T* address) {
+MOE_DEVICE T* opaque(T* address) {
     return address;
 }
+MOE_DEVICE u32 opaque(u32 offset) { return offset; }
 
 template <class T>
 MOE_DEVICE T shared_load(u32 offset, MOE_LINE) {

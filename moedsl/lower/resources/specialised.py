@@ -46,10 +46,6 @@ MORE_STAGES = 1
 """Stages that low tiles may have besides, where they leave room. More of them take L2 from tiles
 that share operands, and won nothing.
 """
-RING_SLOTS = {Cooperation.COOPERATIVE: 1, Cooperation.PINGPONG: 2}
-"""Tiles that wait until all roles have taken them. Few: taken late, a tile goes to who is free, and
-CTAs that share operands stay close to each other. Ping-pong consumers are one tile apart.
-"""
 STAGED_PADDING = {True: 4, False: 8}
 """f32 words between staged rows, with and without swap_ab: prelude/groups.cuh says why."""
 STORED_BYTES = 16
@@ -88,7 +84,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         least = stage
     producers = producer_groups(op.rows for op in multiplies)
     threads = GROUP * (producers + schedule.consumers)
-    slots = RING_SLOTS[schedule.cooperation]
+    slots = _ring_slots(schedule)
     shared = lay_out(
         kernel,
         stage,
@@ -342,6 +338,14 @@ def block_bytes(positions: int, inner: bool, compute: Compute) -> int:
     if depth is not its innermost dimension.
     """
     return (positions if inner else aligned(positions, panel(compute))) * BLOCK_BYTES
+
+
+def _ring_slots(schedule: Schedule) -> int:
+    """Tiles that wait until all roles have taken them. Few: taken late, a tile goes to who is free,
+    and CTAs that share operands stay close to each other. Ping-pong consumers are one tile apart,
+    and whose tile one is follows from its slot.
+    """
+    return schedule.consumers if schedule.cooperation is Cooperation.PINGPONG else 1
 
 
 def _room_for_more(stages: int, stage_bytes: int) -> int:
