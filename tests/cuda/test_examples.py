@@ -19,7 +19,12 @@ from moedsl.backends.cuda.sass import disassemble
 from moedsl.ir.core import Compute
 from moedsl.ir.schedule import EpilogueStore, ScheduleRequest
 from moedsl.lower.build_tile import build_tile
-from moedsl.lower.choose_schedule import choose_schedule
+from moedsl.lower.choose_schedule import (
+    DECODE_ROWS,
+    FEW_ROWS,
+    SEVERAL_ROWS,
+    choose_schedule,
+)
 from moedsl.target import TARGETS
 
 if TYPE_CHECKING:
@@ -38,10 +43,17 @@ def variants(path: Path, arch: str) -> Iterator[TileKernel]:
     for name in module.kernels:
         kernel = module.kernel(name)
         as_rows_lie = ScheduleRequest("as_rows_lie", name, given={"swap_ab": False})
-        for request in (None, as_rows_lie, *kernel.schedules.values()):
-            if request is None or request.on is None or target.schedule_covers(request.on):
-                schedule = choose_schedule(kernel.meaning, target, request)
-                yield build_tile(kernel.meaning, schedule, target)
+        chosen = [
+            choose_schedule(kernel.meaning, target, request)
+            for request in (None, as_rows_lie, *kernel.schedules.values())
+            if request is None or request.on is None or target.schedule_covers(request.on)
+        ]
+        if target.warp_specialised:
+            experts = kernel.meaning.signature.expert_count
+            averages = (DECODE_ROWS, FEW_ROWS, SEVERAL_ROWS)
+            chosen += [choose_schedule(kernel.meaning, target, rows=n * experts) for n in averages]
+        for schedule in dict.fromkeys(chosen):
+            yield build_tile(kernel.meaning, schedule, target)
 
 
 def compiled(kernel: TileKernel) -> Binary:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from moedsl.lower.resources import WarpLayout
 
 
+_MOST_AHEAD = 8
+"""Splits of all sums whose next part is on its way: of each a thread has 16 values."""
+
+
 def _sides(kernel: GpuKernel, layout: WarpLayout) -> tuple[int, int]:
     """Positions of the tall and of the flat side that a consumer multiplies."""
     rows = layout.height // layout.rows
@@ -88,7 +92,10 @@ def sums_type(kernel: GpuKernel) -> str:
 def leaving_type(kernel: GpuKernel) -> str:
     """The type of what leaves of one sum: with split_k, what all parts have left of it."""
     own = sums_type(kernel)
-    return f"moe::JoinedSums<kSplits, {own}>" if joins_parts(kernel) else own
+    if not joins_parts(kernel):
+        return own
+    ahead = kernel.schedule.split_k * len(sum_names(kernel)) <= _MOST_AHEAD
+    return f"moe::JoinedSums<kSplits, {str(ahead).lower()}, {own}>"
 
 
 def joins_parts(kernel: GpuKernel) -> bool:
@@ -98,7 +105,8 @@ def joins_parts(kernel: GpuKernel) -> bool:
 
 def sum_parameters(kernel: GpuKernel) -> str:
     """All that leaves, behind other parameters of a function."""
-    return "".join(f", const {leaving_type(kernel)}& {name}" for name in sum_names(kernel))
+    constant = "" if joins_parts(kernel) else "const "
+    return "".join(f", {constant}{leaving_type(kernel)}& {name}" for name in sum_names(kernel))
 
 
 def emit_run(writer: Writer, kernel: GpuKernel) -> None:
@@ -151,7 +159,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
     joined = [f"{name}_joined" for name in names]
     for place, name in enumerate(joined):
         source = plane("parts", place, "kSumFloats")
-        writer.line(f"const {leaving_type(kernel)} {name}({source}, kPartFloats);")
+        writer.line(f"{leaving_type(kernel)} {name}({source}, kPartFloats);")
     return joined
 
 

@@ -128,7 +128,6 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
-    direct = len(stores) == len(kernel.epilogue.body) and not joins_parts(kernel)
     _emit_stage_part(writer, kernel, stores)
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
@@ -147,10 +146,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             "if (leads) moe::bulk_wait_read<0>();",
             "moe::named_sync(1 + group, moe::kGroupThreads);",
             "int buffer = 0;",
-            # Parts that are known when compiling leave their registers without a jump. What
-            # computes or joins is too long to be there once for each of them: it would take twice
-            # as long to compile.
-            "MOE_UNROLL" if direct else "MOE_ROLL",
+            "MOE_UNROLL" if _leaves_briefly(kernel, stores) else "MOE_ROLL",
         )
         with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
             sums = ", ".join(sum_names(kernel))
@@ -169,6 +165,16 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
                 )
             writer.line("buffer = buffer == 2 ? 0 : buffer + 1;")
     writer.line()
+
+
+def _leaves_briefly(kernel: GpuKernel, stores: list[Store]) -> bool:
+    """Whether the code is there once for each part: parts that are known when compiling leave their
+    registers without a jump. What computes, joins splits or stages element by element is too long
+    for that: it would take up to twice as long to compile.
+    """
+    elements = any(kernel.signature.tensor(s.access.tensor).dtype.bytes >= 4 for s in stores)
+    only_stores = len(stores) == len(kernel.epilogue.body)
+    return only_stores and not joins_parts(kernel) and not elements
 
 
 def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:

@@ -23,37 +23,54 @@ MOE_DEVICE void store_sums(float* target, const Sums& sums) {
     }
 }
 
-// What `Own` sums have become over all kSplits parts of a tile, `stride` floats apart from `source` on.
-// They are added in the order of the parts, and only as they leave: no register holds them before.
-template <int kSplits, class Own>
+// What `Own` sums have become over all kSplits splits of a tile, `stride` floats apart from `source`
+// on. They are added in the order of the splits, and only as they leave, part by part: no register
+// holds them before. With kAhead the next part is on its way while one leaves.
+template <int kSplits, bool kAhead, class Own>
 struct JoinedSums : Own::Parts {
     using Parts = typename Own::Parts;
     float* source;
     i64 stride;
+    Floats of[kAhead ? 4 : 1][kSplits];  // by eight flat positions
 
     MOE_DEVICE JoinedSums(float* the_source, i64 the_stride)
-        : source(the_source), stride(the_stride) {}
+        : source(the_source), stride(the_stride) {
+        if constexpr (kAhead) load(0);
+    }
 
-    MOE_DEVICE void take(float (&taken)[4][4], int part) const {
+    MOE_DEVICE void load(int part) {
+        MOE_UNROLL
+        for (int j = 0; j < 4; ++j) load(part, j);
+    }
+
+    // Eight flat positions of a part, if they are there.
+    MOE_DEVICE void load(int part, int j) {
+        if (j >= Parts::eights(part)) return;
         const int first = part / Parts::kFlatParts * (Parts::kFlat / 8) + part % Parts::kFlatParts * 4;
+        float* const from = four_at(source, first + j);
+        MOE_UNROLL
+        for (int split = 0; split < kSplits; ++split) {
+            of[kAhead ? j : 0][split] = global_load_fresh(from + split * stride);
+        }
+    }
+
+    // Parts are taken in their order.
+    MOE_DEVICE void take(float (&taken)[4][4], int part) {
         MOE_UNROLL
         for (int j = 0; j < 4; ++j) {
             if (j >= Parts::eights(part)) continue;
-            float* const from = four_at(source, first + j);
-            Floats of[kSplits];
-            MOE_UNROLL
-            for (int split = 0; split < kSplits; ++split) {
-                of[split] = global_load_fresh(from + split * stride);
-            }
+            if constexpr (!kAhead) load(part, j);
+            const Floats(&four)[kSplits] = of[kAhead ? j : 0];
             MOE_UNROLL
             for (int i = 0; i < 4; ++i) {
-                taken[j][i] = of[0].value[i];
+                taken[j][i] = four[0].value[i];
                 MOE_UNROLL
                 for (int split = 1; split < kSplits; ++split) {
-                    taken[j][i] = add(taken[j][i], of[split].value[i]);
+                    taken[j][i] = add(taken[j][i], four[split].value[i]);
                 }
             }
         }
+        if (kAhead && part + 1 < Parts::kParts) load(part + 1);
     }
 };
 
