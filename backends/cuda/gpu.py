@@ -223,6 +223,11 @@ class GpuKernel:
         return self.loop.body
 
     @property
+    def joins_parts(self) -> bool:
+        """Whether parts of the depth are summed apart, and joined."""
+        return any(isinstance(op, JoinParts) for op in self.tile_body)
+
+    @property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The pipelines, in order."""
         return tuple(op for op in self.tile_body if isinstance(op, Pipeline))

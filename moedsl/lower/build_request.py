@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moedsl.ir.schedule import Comparison, ScheduleRequest
-from moedsl.lower.directive_parts import Roles
 from moedsl.lower.directives import LARGEST, Directives
+from moedsl.lower.roles import Roles
 from moedsl.source import syntax
 from moedsl.source.diagnostic import Diagnostic, Label
 from moedsl.source.reporter import Reporter

@@ -48,8 +48,10 @@ _TAILS_SWAPPED = (128, 64, 32, 24, 16, 8)
 _MOST_TAILS = 4
 _MOST_COLUMNS = 256
 _MOST_STAGES = 8
-_RESIDENT_CTAS = 256
-"""CTAs to feed; with fewer tiles the depth is split."""
+_RESIDENT_CTAS, _RESIDENT_SPECIALISED = 256, 132
+"""CTAs to feed; with fewer tiles the depth is split. One that is specialised has its SM for itself:
+with more splits than SMs, some would come in a second turn.
+"""
 _LEAST_STEPS = 8
 """Stages of depth that a part of a split keeps."""
 _MOST_SPLITS = 8
@@ -312,7 +314,8 @@ def _split(kernel: MoeKernel, schedule: Schedule, rows: int | None) -> int:
     tiles = max(min(rows, signature.expert_count), ceil_div(rows, tile.rows))
     tiles *= ceil_div(columns, tile.columns)
     steps = min(ceil_div(depth, tile.depth) if depth is not None else 1 for depth in depths)
-    return max(1, min(_RESIDENT_CTAS // tiles if tiles else 1, steps // _LEAST_STEPS, _MOST_SPLITS))
+    resident = _RESIDENT_SPECIALISED if schedule.specialised else _RESIDENT_CTAS
+    return max(1, min(resident // tiles if tiles else 1, steps // _LEAST_STEPS, _MOST_SPLITS))
 
 
 def _fits(found: Resources, target: Target, proposal: Proposal) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from moedsl.ir.moe import Contract
 from moedsl.source import syntax
 from moedsl.source.diagnostic import Label
 from moedsl.source.syntax_errors import clip, did_you_mean
@@ -14,32 +12,15 @@ from moedsl.source.syntax_errors import clip, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from moedsl.ir.moe import MoeKernel
+    from moedsl.lower.roles import Roles
     from moedsl.source.reporter import Reporter
     from moedsl.source.span import Span
 
 Word = TypeVar("Word", bound=StrEnum)
 
 
-@dataclass(frozen=True)
-class Roles:
-    """What a kernel calls its rows, columns and depths; ``ragged`` is the index that is fused."""
-
-    rows: str
-    columns: str
-    depths: tuple[str, ...]
-    ragged: str
-
-    @staticmethod
-    def of(kernel: MoeKernel) -> Roles:
-        """The roles in ``kernel``."""
-        signature = kernel.signature
-        depths = dict.fromkeys(op.over for op in kernel.body if isinstance(op, Contract))
-        return Roles(signature.rows, signature.columns, tuple(depths), signature.ragged)
-
-
 class DirectiveParts:
-    """What is read goes into ``given`` and ``spans``, keyed by Schedule field."""
+    """Reads amounts, words and settings into ``given`` and ``spans``, keyed by Schedule field."""
 
     def __init__(self, report: Reporter, roles: Roles | None) -> None:
         self.report, self.roles = report, roles

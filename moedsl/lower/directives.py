@@ -13,7 +13,7 @@ from moedsl.ir.schedule import (
     Persistence,
     Requirement,
 )
-from moedsl.lower.directive_parts import DirectiveParts, Roles
+from moedsl.lower.directive_parts import DirectiveParts
 from moedsl.source import syntax
 from moedsl.source.diagnostic import Label
 from moedsl.source.reporter import Reporter
@@ -22,6 +22,7 @@ from moedsl.source.syntax_errors import clip, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from moedsl.lower.roles import Roles
     from moedsl.source.span import Span
 
 LARGEST = 2**31 - 1

@@ -19,6 +19,7 @@ from moedsl.lower.resources import resources, share_tile, step_shape
 from moedsl.source.diagnostic import Severity
 from moedsl.source.span import Source
 from moedsl.target import TARGETS
+from moedsl.work import plan_rows
 from tests.cuda.kernels import forward, gate_up, weight_gradient
 
 KERNELS = {
@@ -88,6 +89,16 @@ def test_few_rows_take_narrow_tiles_and_many_rows_wide_ones() -> None:
     assert heights[0] < heights[-1]
     few = forward(experts=8, n=256, k=8192)
     assert choose_schedule(few, target, None, 1).split_k > 1
+
+
+@given(st.integers(1, 2000), st.integers(1, 64))
+def test_splits_feed_each_sm_once(rows: int, column_tiles: int) -> None:
+    columns = 128 * column_tiles
+    kernel = forward(experts=1, n=columns, k=8192)
+    schedule = choose_schedule(kernel, TARGETS["sm_90a"], None, rows)
+    ctas = sum(len(item.tiles) for item in plan_rows(schedule, [rows], columns))
+    assert schedule.split_k == 1 or ctas <= 132
+    assert schedule.split_k == 8 or ctas + ctas // schedule.split_k > 132
 
 
 @pytest.mark.parametrize("rows", [8, 300])

@@ -1,4 +1,4 @@
-"""Defaults for few experts split the depth, and adding the splits spills no register."""
+"""Defaults for few experts split the depth: adding the splits spills no register."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from moedsl.ir.core import DType
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.target import TARGETS
-from tests.cuda.kernels import forward
+from tests.cuda.kernels import forward, gate_up
 
 FORMS = {
     "high tiles": (forward(1, 2048, 4096), 128),
-    "several tiles": (forward(1, 2048, 4096), 300),
-    "two splits": (forward(8, 2048, 4096), 1024),
+    "two sums": (gate_up(1, 1024, 4096), 16),
+    "two sums of several tiles": (gate_up(4, 1024, 4096), 300),
+    "decoding": (forward(1, 2048, 4096), 1),
+    "two splits": (forward(1, 2048, 4096), 500),
     "gathered": (forward(8, 2048, 4096, gather=True), 256),
-    "added": (forward(1, 2048, 4096, scatter=True, accumulate=True, output=DType.F32), 1000),
+    "added": (forward(1, 2048, 4096, scatter=True, accumulate=True, output=DType.F32), 300),
 }
 
 

@@ -156,6 +156,15 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     ),
     "split": (forward(4, 72, 264), replace(SWAPPED, split_k=3, fuse_rows=33)),
     "split in turns": (forward(4, 264, 264), replace(STORED, split_k=2, fuse_rows=33)),
+    # Too many for the next part to be on its way while one leaves.
+    "gate and up in many splits": (
+        gate_up(experts=4, n=72, k=384),
+        replace(TURNS, stages=2, split_k=6),
+    ),
+    "gate and up in many splits by the engine": (
+        gate_up(experts=4, n=72, k=384),
+        replace(STORED, stages=2, split_k=5, tails=(48, 16)),
+    ),
     "gate and up in turns": (gate_up(experts=4, n=72, k=72), replace(TURNS, stages=2)),
     "gate and up stored by the engine": (
         gate_up(experts=4, n=72, k=72),

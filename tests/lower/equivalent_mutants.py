@@ -86,15 +86,15 @@ EQUIVALENT: dict[str, str] = {
     " → plus(buffer.offset, 'base')": "a sum the other way round",
     "backends/cuda/emission/groups.py _emit_join: writer.lines(f'constexpr int kSums ="
     " {len(names)};', 'constexpr int kSumFloats = Order::kTileRows * Order::kTileColumns'"
-    " + (f' / {sharing};' if sharing > 1 else ';'), 'constexpr moe::i64 kPartFloats = kSums *"
+    " + (f' / {sharing};' if sharing > 1 else ';'), 'constexpr moe::i64 kSplitFloats = kSums *"
     " kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
-    " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
-    " 'float* const part = parts + tile.split * kPartFloats;') → writer.lines('constexpr int"
+    " 'float* const splits = arguments.partials + share * (kSplits * kSplitFloats);',"
+    " 'float* const own = splits + tile.split * kSplitFloats;') → writer.lines('constexpr int"
     " kSumFloats = Order::kTileRows * Order::kTileColumns' + (f' / {sharing};' if sharing > 1"
-    " else ';'), f'constexpr int kSums = {len(names)};', 'constexpr moe::i64 kPartFloats = kSums"
+    " else ';'), f'constexpr int kSums = {len(names)};', 'constexpr moe::i64 kSplitFloats = kSums"
     " * kSumFloats;', f'const int share = {share};  // what this consumer has of all tiles',"
-    " 'float* const parts = arguments.partials + share * (kSplits * kPartFloats);',"
-    " 'float* const part = parts + tile.split * kPartFloats;')": INDEPENDENT,
+    " 'float* const splits = arguments.partials + share * (kSplits * kSplitFloats);',"
+    " 'float* const own = splits + tile.split * kSplitFloats;')": INDEPENDENT,
     "backends/cuda/emission/writer.py Writer.line: len(indent) + len(text) > _WIDTH"
     " → len(indent) + len(text) >= _WIDTH": "only how long a line may be that is not broken",
     "backends/cuda/emission/writer.py Writer.line: self._depth + 2 → self._depth + 1": INDENTED,

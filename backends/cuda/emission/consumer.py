@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moedsl.backends.cuda.emission.arguments import build_plan, overlaps
 from moedsl.backends.cuda.emission.producer import copies, depth_extent
 from moedsl.backends.cuda.emission.writer import identifier, plus
-from moedsl.backends.cuda.gpu import JoinParts, MultiplyAdd, Side
+from moedsl.backends.cuda.gpu import MultiplyAdd, Side
 from moedsl.ir.core import Compute
 from moedsl.lower.resources import element_bytes
 
@@ -45,7 +45,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         for number, pipeline in enumerate(kernel.pipelines):
             _emit_pipeline(writer, kernel, pipeline, number)
         arguments = ", ".join(names)
-        if any(isinstance(op, JoinParts) for op in kernel.loop.body):
+        if kernel.joins_parts:
             writer.line(f"store_parts<kHeight>(arguments, tile, {arguments});")
         else:
             writer.line(f"store_tile<kHeight>(arguments, tile, {arguments});")

@@ -10,7 +10,6 @@ from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
 from moedsl.backends.cuda.emission.fills import TILES, emit_range, filled_bytes, stages_alike
 from moedsl.backends.cuda.emission.products import emit_pipeline
 from moedsl.backends.cuda.emission.writer import identifier
-from moedsl.backends.cuda.gpu import JoinParts
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.resources.specialised import TALL
 
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from moedsl.lower.resources import WarpLayout
 
 
-_MOST_AHEAD = 8
-"""Splits of all sums whose next part is on its way: of each a thread has 16 values."""
+_AHEAD_REGISTERS = 144
+"""Of a thread, for the next part of all splits and what comes of them; with more, ptxas spills."""
 
 
 def _sides(kernel: GpuKernel, layout: WarpLayout) -> tuple[int, int]:
@@ -90,22 +89,22 @@ def sums_type(kernel: GpuKernel) -> str:
 
 
 def leaving_type(kernel: GpuKernel) -> str:
-    """The type of what leaves of one sum: with split_k, what all parts have left of it."""
+    """The type of what leaves of one sum: with split_k, what all splits have left of it."""
     own = sums_type(kernel)
-    if not joins_parts(kernel):
+    if not kernel.joins_parts:
         return own
-    ahead = kernel.schedule.split_k * len(sum_names(kernel)) <= _MOST_AHEAD
-    return f"moe::JoinedSums<kSplits, {str(ahead).lower()}, {own}>"
+    return f"moe::JoinedSums<kSplits, {str(_fetches_ahead(kernel)).lower()}, {own}>"
 
 
-def joins_parts(kernel: GpuKernel) -> bool:
-    """Whether several parts of the depth are summed apart."""
-    return any(isinstance(op, JoinParts) for op in kernel.tile_body)
+def _fetches_ahead(kernel: GpuKernel) -> bool:
+    """Whether the next part is on its way while one leaves; a thread has 16 sums of each."""
+    sums, splits = len(sum_names(kernel)), kernel.schedule.split_k
+    return 16 * sums * (splits + 1) <= _AHEAD_REGISTERS
 
 
 def sum_parameters(kernel: GpuKernel) -> str:
     """All that leaves, behind other parameters of a function."""
-    constant = "" if joins_parts(kernel) else "const "
+    constant = "" if kernel.joins_parts else "const "
     return "".join(f", {constant}{leaving_type(kernel)}& {name}" for name in sum_names(kernel))
 
 
@@ -127,14 +126,14 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
                 emit_pipeline(writer, kernel, pipeline, number)
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
-        leaving = _emit_join(writer, kernel, names) if joins_parts(kernel) else names
+        leaving = _emit_join(writer, kernel, names) if kernel.joins_parts else names
         writer.line(f"store_tile<kHeight>(arguments, tile, group, {', '.join(leaving)});")
     writer.line()
 
 
 def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]:
-    """Leave this part of the sums; the last part to come goes on with all of them, whose names
-    are returned.
+    """Leave the sums of this split; the last one to come goes on with those of all, whose names are
+    returned.
     """
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
     sharing = 1 if pingpong else kernel.schedule.consumers
@@ -143,13 +142,13 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
         f"constexpr int kSums = {len(names)};",
         "constexpr int kSumFloats = Order::kTileRows * Order::kTileColumns"
         + (f" / {sharing};" if sharing > 1 else ";"),
-        "constexpr moe::i64 kPartFloats = kSums * kSumFloats;",
+        "constexpr moe::i64 kSplitFloats = kSums * kSumFloats;",
         f"const int share = {share};  // what this consumer has of all tiles",
-        "float* const parts = arguments.partials + share * (kSplits * kPartFloats);",
-        "float* const part = parts + tile.split * kPartFloats;",
+        "float* const splits = arguments.partials + share * (kSplits * kSplitFloats);",
+        "float* const own = splits + tile.split * kSplitFloats;",
     )
     for place, name in enumerate(names):
-        writer.line(f"moe::store_sums({plane('part', place, 'kSumFloats')}, {name});")
+        writer.line(f"moe::store_sums({plane('own', place, 'kSumFloats')}, {name});")
     writer.lines(
         "const moe::u32 scratch = kScratch + group * 4;",
         "if (!moe::arrive_last_group(arguments.semaphores + share, kSplits, scratch, 1 + group)) {",
@@ -158,8 +157,8 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
     )
     joined = [f"{name}_joined" for name in names]
     for place, name in enumerate(joined):
-        source = plane("parts", place, "kSumFloats")
-        writer.line(f"{leaving_type(kernel)} {name}({source}, kPartFloats);")
+        source = plane("splits", place, "kSumFloats")
+        writer.line(f"{leaving_type(kernel)} {name}({source}, kSplitFloats);")
     return joined
 
 
@@ -171,8 +170,9 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
             if pingpong:
+                consumers = kernel.schedule.consumers
                 writer.lines(
-                    "// Consumers take turns, so each has a slot of the ring for itself.",
+                    f'static_assert(kRingSlots == {consumers}, "each consumer has its own slot");',
                     "const bool mine = tiles.slot == group;",
                     "// The first consumer's first turn does not wait for another's.",
                     "const moe::u32 parity = group == 0 ? tiles.parity ^ 1 : tiles.parity;",

@@ -15,14 +15,14 @@ MOE_DEVICE void stage_rows(u32 staged, int j, const float (&value)[4], T) {
     store_matrices_transposed(staged + (j * 8 + row) * 128 + (chunk ^ row) * 16, word);
 }
 
-// The four elements' places differ in bits of their addresses: of the row, and of the swizzled column.
-// The compiler is not to know where the first lies, else it would keep all places of all parts.
+// The four elements' places differ in bits of their addresses, of the row and of the swizzled column:
+// `staged` is a multiple of 1024.
 MOE_DEVICE void stage_rows(u32 staged, int j, const float (&value)[4], float) {
     const int row = lane_index() % 4 * 2;
     const int column = warp_index() % 2 * 16 + lane_index() / 4;
     const u32 panel = staged + warp_index() % 4 / 2 * 4096;
     const u32 chunk = panel + (j * 8 + row) * 128 + (column / 4 ^ row) * 16;
-    const u32 first = opaque(chunk + column % 4 * 4);
+    const u32 first = chunk + column % 4 * 4;
     MOE_UNROLL
     for (int i = 0; i < 4; ++i) shared_store(first ^ (i % 2 * (128 | 16) | i / 2 * 32), value[i]);
 }

@@ -54,6 +54,13 @@ struct GroupParts {
     static constexpr int kPartColumns = kSwap ? 64 : 32;
     static constexpr int kPitch = kSwap ? 68 : 40;
 
+    // Of four sums of a thread, the place among all of them.
+    static MOE_DEVICE int place(int tall, int eight) { return tall * (kFlat / 8) + eight; }
+    // And that of the first ones of a part.
+    static MOE_DEVICE int first_place(int part) {
+        return place(part / kFlatParts, part % kFlatParts * 4);
+    }
+
     // Eight flat positions of a part that are there, up to 4.
     static MOE_DEVICE int eights(int part) { return lesser(4, kFlat / 8 - part % kFlatParts * 4); }
 
@@ -137,7 +144,7 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
             constexpr int kEight = kFirst % kFlatParts * 4;
             MOE_UNROLL
             for (int j = 0; j < 4; ++j) {
-                if (kEight + j >= kFlat / 8) continue;
+                if (j >= Parts::eights(kFirst)) continue;
                 MOE_UNROLL
                 for (int i = 0; i < 4; ++i) {
                     taken[j][i] = at(kFirst / kFlatParts, kEight + j, i);

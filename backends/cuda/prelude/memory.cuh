@@ -26,11 +26,6 @@ MOE_DEVICE T* opaque(T* address) {
     return address;
 }
 
-MOE_DEVICE u32 opaque(u32 offset) {
-    asm volatile("" : "+r"(offset));
-    return offset;
-}
-
 template <class T>
 MOE_DEVICE T shared_load(u32 offset) {
     return *reinterpret_cast<const T*>(shared_block + offset);
@@ -64,8 +59,11 @@ MOE_DEVICE void global_store(T* target, T value) {
 
 MOE_DEVICE int atomic_add(int* target, int value) { return atomicAdd(target, value); }
 
-// Adds without reading back; the order of several additions is not defined.
-MOE_DEVICE void atomic_add(float* target, float value) { atomicAdd(target, value); }
+// Adds without reading back; the order of several additions is not defined. Not atomicAdd: where the
+// compiler cannot tell that an address is global, that finds out each time.
+MOE_DEVICE void atomic_add(float* target, float value) {
+    asm volatile("red.global.add.f32 [%0], %1;" : : "l"(target), "f"(value) : "memory");
+}
 
 // Four neighbours, `target` 16-byte aligned, each added by itself.
 MOE_DEVICE void atomic_add(float* target, Floats value) {
@@ -76,7 +74,7 @@ MOE_DEVICE void atomic_add(float* target, Floats value) {
                    "f"(value.value[3])
                  : "memory");
 #else
-    for (int i = 0; i < 4; ++i) atomicAdd(target + i, value.value[i]);
+    for (int i = 0; i < 4; ++i) atomic_add(target + i, value.value[i]);
 #endif
 }
 

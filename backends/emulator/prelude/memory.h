@@ -23,7 +23,6 @@ template <class T>
 MOE_DEVICE T* opaque(T* address) {
     return address;
 }
-MOE_DEVICE u32 opaque(u32 offset) { return offset; }
 
 template <class T>
 MOE_DEVICE T shared_load(u32 offset, MOE_LINE) {
