@@ -34,6 +34,7 @@ from tests.cuda.kernels import (
     opened,
     weight_gradient,
 )
+from tests.emulator.found import FOUND
 from tests.emulator.harness import poison_gaps, poison_maps
 
 ROWS = (70, 0, 1, 33)
@@ -335,7 +336,7 @@ FRAGMENTS = {
     ),
 }
 """Tall operands that come to registers."""
-CASES |= SPECIALISED | FRAGMENTS
+CASES |= SPECIALISED | FRAGMENTS | FOUND
 
 
 def sizes_of(name: str, kernel: MoeKernel) -> dict[str, int]:

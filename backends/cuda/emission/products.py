@@ -82,17 +82,24 @@ def emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number:
         writer.line("if (before >= 0) release(before);")
 
 
+def _wait_full(kernel: GpuKernel) -> tuple[str, ...]:
+    """Until a stage has landed. What threads have copied there the tensor cores may read then, and
+    the copy engine may write over it: columns of another sum may come to lie where rows were.
+    """
+    wait = "stages.ring.wait_full(kFull);"
+    by_threads = kernel.role(RoleName.ROWS).gathers
+    return (wait, "moe::fence_async();  // rows were copied by threads") if by_threads else (wait,)
+
+
 def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline) -> None:
     """All operands in shared memory: the products of a stage are one group."""
-    by_threads = kernel.role(RoleName.ROWS).gathers
     writer.lines(
         "int before = -1;  // the stage before, whose products may be under way", "MOE_ROLL"
     )
     with writer.block("for (; stages_left > 0; --stages_left)"):
         writer.lines(
             "const moe::u32 base = moe::uniform(stages.start(kBytes));",
-            "stages.ring.wait_full(kFull);",
-            *(["moe::fence_async();  // rows were copied by threads"] if by_threads else []),
+            *_wait_full(kernel),
             "moe::group_fence();",
             "MOE_UNROLL",
         )
@@ -117,8 +124,7 @@ def _emit_stages_by_step(
     """The products of a step are a group: while they go on, the next step comes to registers.
 
     None goes on from a stage to the next: the compiler would keep registers for it from the
-    kernel's start to its end, for every height. Rows that threads have copied come to registers
-    too, so the tensor cores read nothing that has not come by the copy engine.
+    kernel's start to its end, for every height.
     """
     for buffer in fragments:
         rounds = str(gathered(kernel.copied(buffer.name))).lower()
@@ -130,7 +136,7 @@ def _emit_stages_by_step(
     with writer.block("if (stages_left > 0)"):
         writer.lines(
             "moe::u32 base = moe::uniform(stages.start(kBytes));",
-            "stages.ring.wait_full(kFull);",
+            *_wait_full(kernel),
         )
         _emit_loads(writer, fragments, "0")
         writer.line("MOE_ROLL")
@@ -144,7 +150,7 @@ def _emit_stages_by_step(
                 "base = moe::uniform(stages.start(kBytes));",
             )
             with writer.block("if (stages_left > 1)"):
-                writer.line("stages.ring.wait_full(kFull);")
+                writer.lines(*_wait_full(kernel))
                 _emit_loads(writer, fragments, "0")
             writer.lines("moe::group_wait<0>();", "release(stage);")
 
