@@ -49,8 +49,8 @@ _MOST_TAILS = 4
 _MOST_COLUMNS = 256
 _MOST_STAGES = 8
 _RESIDENT_CTAS, _RESIDENT_SPECIALISED = 256, 132
-"""CTAs to feed; with fewer tiles the depth is split. One that is specialised has its SM for itself:
-with more splits than SMs, some would come in a second turn.
+"""CTAs to feed; with fewer tiles the depth is split. One that is specialised has its SM for itself;
+of these an H100 SXM and an H200 have 132, and with more CTAs some would come in a second turn.
 """
 _LEAST_STEPS = 8
 """Stages of depth that a part of a split keeps."""
