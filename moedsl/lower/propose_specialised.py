@@ -79,7 +79,7 @@ _LEAST_ROWS = 32
 _GROUP, _KEPT_GROUP, _MIXED_GROUP = 16, 8, 4
 """Row tiles that walk through the columns together: they share weights in L2. Fewer where tiles of
 other experts come in between, and more would be gone from L2 before they are needed again; half as
-many where these others' weights leave first.
+many where these others' weights leave first. Rows that come through a map are in L2 anyhow.
 """
 _HOPPER = TARGETS["sm_90a"]
 """The only target with specialised warps."""
@@ -153,6 +153,7 @@ def _propose(
         paired = cluster[0] > 1
         mixed = paired and shape.paired and kernel.signature.row_grouped
         kept = mixed and shape.kept and shared
+        group = _KEPT_GROUP if kept else _MIXED_GROUP if mixed and shared else _GROUP
         for stages, store in product(range(most, fewest - 1, -1), stores):
             yield Schedule(
                 tile=tile,
@@ -170,9 +171,7 @@ def _propose(
                 column_eviction=Eviction.ONCE if kept else Eviction.NORMAL,
                 persistent=Persistence.DYNAMIC,
                 order=ExpertOrder.INTERLEAVED if mixed else ExpertOrder.INDEX,
-                raster=Raster(
-                    Along.ROWS, _KEPT_GROUP if kept else _MIXED_GROUP if mixed else _GROUP
-                ),
+                raster=Raster(Along.ROWS, group),
                 epilogue_store=store,
             )
 

@@ -116,6 +116,7 @@ CASES: dict[str, tuple[MoeKernel, Schedule]] = {
 
 
 INDEXED_PAIRS = replace(PAIRED, order=ExpertOrder.INDEX)
+KEPT = replace(SWAPPED, epilogue_store=EpilogueStore.TMA, tails=(48, 16))
 SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "shared": (forward(4, 72, 136), replace(SHARED, tile=TileShape(128, 64, 64))),
     "shared swapped": (forward(4, 72, 136, weights="ekn"), SWAPPED),
@@ -247,6 +248,32 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
             consumer_registers=200,
             epilogue_store=EpilogueStore.TMA,
         ),
+    ),
+    # Outputs wait in a tile's last stage, which may be its only one, and short.
+    "kept": (forward(4, 328, 136), replace(KEPT, cluster_columns=2)),
+    "kept, a stage a tile": (
+        forward(4, 520, 40),
+        replace(KEPT, stages=2, persistent=Persistence.DYNAMIC),
+    ),
+    "kept, wide": (
+        forward(4, 520, 200, weights="ekn"),
+        replace(KEPT, tile=TileShape(64, 256, 64), tails=(48, 8)),
+    ),
+    "kept, gathered in pairs": (
+        forward(4, 520, 72, gather=True),
+        replace(
+            KEPT,
+            stages=4,
+            tails=(48, 32, 16),
+            balanced=True,
+            cluster_rows=2,
+            order=ExpertOrder.INTERLEAVED,
+            consumer_registers=208,
+        ),
+    ),
+    "gate and up, kept": (
+        gate_up(experts=4, n=264, k=264),
+        replace(KEPT, tile=TileShape(64, 128, 128), stages=2, persistent=Persistence.DYNAMIC),
     ),
     # A consumer's share of the rows, or columns, is no multiple of what it stages.
     "consumers of 40 rows": (

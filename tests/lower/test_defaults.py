@@ -223,7 +223,7 @@ SPECIALISED_DEMAND = {
     ("forward", 1): (64, 32, 188912, 1),
     ("narrow", None): (224, 192, 229840, 1),
     ("gate and up", None): (192, 160, 209408, 1),
-    ("gather", None): (160, 128, 221552, 1),
+    ("gather", None): (160, 128, 229744, 1),
     ("gradient", None): (224, 192, 213456, 1),
 }
 """The same, of a consumer's thread, where warps are specialised."""

@@ -75,12 +75,11 @@ def test_columns_in_pairs_are_shared(body: str, output: str, n: object) -> None:
 
 
 def test_lower_tiles_make_room_for_more_experts() -> None:
-    kernels = (gathering(TWO, "dynamic", experts=experts) for experts in (256, 1536, 3072, 4096))
+    kernels = (gathering(TWO, "dynamic", experts=experts) for experts in (2048, 3072, 4096))
     assert [shown(choose_schedule(kernel, HOPPER)) for kernel in kernels] == [
         "128x128 4 cooperative",
         "112x128 4 cooperative",
         "96x128 4 cooperative",
-        "160x64 4 pingpong",
     ]
 
 
@@ -127,6 +126,4 @@ def test_a_cluster_shares_columns_where_a_map_leads_to_rows(
     assert found == clusters
     assert {s.row_eviction for s in proposals(GATHER, shape)} == {Eviction.NORMAL}
     assert {s.column_eviction for s in proposals(GATHER, shape)} == {Eviction.NORMAL}
-    paired = [s for s in proposals(GATHER, shape) if s.cluster_rows == 2]
-    group = 4 if shape is SEVERAL else 16
-    assert {s.raster.group for s in paired} <= {group}
+    assert {s.raster.group for s in proposals(GATHER, shape)} == {16}

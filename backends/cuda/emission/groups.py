@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from moedsl.backends.cuda.emission.consumer import emit_height_switch
+from moedsl.backends.cuda.emission.consumer import emit_height_switch, sum_name
 from moedsl.backends.cuda.emission.epilogue import outside, plane, sum_names
 from moedsl.backends.cuda.emission.fills import TILES, emit_range, filled_bytes, stages_alike
-from moedsl.backends.cuda.emission.products import emit_pipeline
+from moedsl.backends.cuda.emission.products import emit_pipeline, starts_sums
 from moedsl.backends.cuda.emission.writer import identifier
 from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.lower.resources.specialised import TALL
@@ -115,11 +115,13 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
-        "Stages& stages, int group)"
+        f"Stages& stages, int group{', Kept& kept' if kernel.epilogue.borrowed else ''})"
     ):
         writer.line(f"using Sums = {sums_type(kernel)};")
-        for name in names:
-            writer.lines(f"Sums {name};", f"{name}.clear();")
+        for pipeline in kernel.pipelines:
+            clears = not starts_sums(kernel, pipeline)
+            for name in (sum_name(value.name) for value in pipeline.results):
+                writer.lines(f"Sums {name};", *([f"{name}.clear();"] if clears else []))
         for number, pipeline in enumerate(kernel.pipelines):
             writer.line(f"// Sum over {identifier(pipeline.over)}.")
             with writer.block(""):
@@ -127,7 +129,8 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
         leaving = _emit_join(writer, kernel, names) if kernel.joins_parts else names
-        writer.line(f"store_tile<kHeight>(arguments, tile, group, {', '.join(leaving)});")
+        kept = "kept, " if kernel.epilogue.borrowed else ""
+        writer.line(f"store_tile<kHeight>(arguments, tile, group, {kept}{', '.join(leaving)});")
     writer.line()
 
 
@@ -165,8 +168,11 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
 def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     """``consume``: tile after tile; ``release``: a stage has been read."""
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
+    borrows = bool(kernel.epilogue.borrowed)
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
+        if borrows:
+            writer.line("Kept kept;")
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
             if pingpong:
@@ -183,11 +189,11 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                 with writer.block("if (!mine)"):
                     writer.lines("skip_tile(arguments, tile, stages);", "continue;")
                 writer.line("moe::barrier_wait(kTurn + group * 8, parity);")
-            emit_height_switch(
-                writer, kernel, "moe::uniform(tile.height)", "arguments, tile, stages, group"
-            )
+            arguments = f"arguments, tile, stages, group{', kept' if borrows else ''}"
+            emit_height_switch(writer, kernel, "moe::uniform(tile.height)", arguments)
         if kernel.epilogue.store is EpilogueStore.TMA:
-            writer.line("if (moe::group_thread() == 0) moe::bulk_wait<0>();")
+            leads = "moe::lane_index()" if borrows else "moe::group_thread()"
+            writer.line(f"if ({leads} == 0) moe::bulk_wait<0>();")
     writer.line()
 
 
@@ -226,6 +232,17 @@ def emit_release(writer: Writer, kernel: GpuKernel) -> None:
         arrive = f"moe::arrive_at<{cluster}>(kEmpty + stage * 8, moe::lane_index());"
         writer.line(f"if ({which}) {arrive}")
     writer.line()
+    if kernel.epilogue.borrowed:
+        writer.line("// The copy engine has read what this warp had it store from the stage.")
+        with writer.block("MOE_DEVICE void release_kept(Kept& kept)"):
+            writer.lines(
+                "if (kept.slot < 0) return;",
+                "if (moe::lane_index() == 0) moe::bulk_wait_read<1>();",
+                "moe::sync_warp();",
+                "release(kept.slot);",
+                "kept.slot = -1;",
+            )
+        writer.line()
 
 
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:

@@ -21,13 +21,23 @@ from moedsl.backends.cuda.emission.maps import (
     store_map_name,
 )
 from moedsl.backends.cuda.emission.writer import identifier, plus
+from moedsl.backends.cuda.gpu import Side
 from moedsl.ir.elementwise import Apply, Constant, Load, Store
-from moedsl.lower.resources.specialised import FLAT_STEP, staged_part
+from moedsl.lower.resources.specialised import (
+    BLOCK_BYTES,
+    FLAT_STEP,
+    consumers_of_tile,
+    staged_part,
+    stored_bytes,
+)
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
     from moedsl.backends.cuda.gpu import GpuKernel
     from moedsl.ir.core import Access
+
+
+_SYNC = "moe::named_sync(1 + group, moe::kGroupThreads);"
 
 
 class _Elements:
@@ -128,42 +138,109 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
+    borrows = bool(kernel.epilogue.borrowed)
     _emit_stage_part(writer, kernel, stores)
+    _emit_store_part(writer, kernel, stores)
+    if borrows:
+        _emit_kept(writer, kernel)
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group{sum_parameters(kernel)})"
+        f"int group{', const Kept& kept' if borrows else ''}{sum_parameters(kernel)})"
     ):
+        leader = (
+            "moe::lane_index() == 0;  // of each warp" if borrows else "moe::group_thread() == 0;"
+        )
         writer.lines(
             f"using Sums = {leaving_type(kernel)};",
-            "const bool leads = moe::group_thread() == 0;",
+            f"const bool leads = {leader}",
             "// The last box of this consumer may be higher than what it has.",
             "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kRows);",
             f"const int end = {first_row(kernel)} + rows;",
             "if (leads) moe::bulk_wait_read<0>();",
-            "moe::named_sync(1 + group, moe::kGroupThreads);",
-            "int buffer = 0;",
-            "MOE_UNROLL" if _unrolls_parts(kernel, stores) else "MOE_ROLL",
+            _SYNC,
         )
-        with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
-            sums = ", ".join(sum_names(kernel))
+        unroll = "MOE_UNROLL" if _unrolls_parts(kernel, stores) else "MOE_ROLL"
+        emit_parts = _emit_parts_at_once if borrows else _emit_parts_in_turn
+        emit_parts(writer, kernel, unroll)
+    writer.line()
+
+
+def _emit_parts_in_turn(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
+    """One part is written while the copy engine reads those before."""
+    writer.lines("int buffer = 0;", unroll)
+    with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
+        sums = ", ".join(sum_names(kernel))
+        writer.lines(
+            "const moe::u32 staged = kStaging + group * kStagingBytes + buffer * kStoredBytes;",
+            f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
+            "moe::fence_async();",
+            _SYNC,
+        )
+        with writer.block("if (leads)"):
             writer.lines(
-                "const moe::u32 staged = kStaging + group * kStagingBytes + buffer * kStoredBytes;",
-                f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
-                "moe::fence_async();",
-                "moe::named_sync(1 + group, moe::kGroupThreads);",
+                "store_part<kHeight>(arguments, tile, group, end, staged, part);",
+                "moe::bulk_commit();",
+                "// Of three buffers, the one after the next is free.",
+                "moe::bulk_wait_read<1>();",
             )
-            with writer.block("if (leads)"):
-                _emit_boxes(writer, kernel, stores)
+        writer.line("buffer = buffer == 2 ? 0 : buffer + 1;")
+
+
+def _emit_parts_at_once(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
+    """All parts are written, then the warps have the copy engine store them: first those in the
+    stage that waits for it.
+    """
+    sums = ", ".join(sum_names(kernel))
+    writer.lines(
+        "constexpr int kFirst = kBorrowed + kBeside - Sums::kParts;  // of all places",
+        unroll,
+    )
+    with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
+        writer.lines(
+            "const moe::u32 staged = part_place(kept, group, kFirst + part);",
+            f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
+        )
+    writer.lines("moe::fence_async();", _SYNC)
+    with writer.block("if (leads)"):
+        writer.line("int part = moe::warp_index() % 4;")
+        for bound in ("Sums::kParts - kBeside", "Sums::kParts"):
+            writer.line("MOE_ROLL")
+            with writer.block(f"for (; part < {bound}; part += 4)"):
                 writer.lines(
-                    "moe::bulk_commit();",
-                    "// Of three buffers, the one after the next is free.",
-                    "moe::bulk_wait_read<1>();",
+                    "const moe::u32 staged = part_place(kept, group, kFirst + part);",
+                    "store_part<kHeight>(arguments, tile, group, end, staged, part);",
                 )
-            writer.line("buffer = buffer == 2 ? 0 : buffer + 1;")
+            writer.line("moe::bulk_commit();")
+
+
+def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
+    """``Kept``, and the places of the parts of a consumer's outputs."""
+    shared, stored = kernel.resources.shared, stored_bytes(kernel.signature)
+    lent = kernel.pipelines[-1].buffers[0]
+    assert lent.side is Side.COLUMNS
+    assert lent.offset == 0
+    share = kernel.schedule.tile.columns // consumers_of_tile(kernel.schedule) * BLOCK_BYTES
+    writer.line("// A tile's last stage: outputs lie there until the copy engine has read them.")
+    with writer.block("struct Kept", "};"):
+        writer.lines("int slot = -1;", "moe::u32 base = 0;")
+    writer.lines(
+        "",
+        f"constexpr int kBorrowed = {kernel.epilogue.borrowed};  // parts of a consumer's in there",
+        f"constexpr int kBeside = {shared.staging_bytes // stored};",
+        "",
+        "// Of a consumer's parts: first where its columns lay, which nobody else has read.",
+    )
+    with writer.block("MOE_DEVICE moe::u32 part_place(const Kept& kept, int group, int place)"):
+        writer.lines(
+            "const bool borrowed = place < kBorrowed;",
+            f"const moe::u32 there = borrowed ? kept.base + group * {share}",
+            "                                : kStaging + group * kStagingBytes;",
+            "return there + (borrowed ? place : place - kBorrowed) * kStoredBytes;",
+        )
     writer.line()
 
 
@@ -212,6 +289,18 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> 
                 writer.line(
                     f"moe::stage_{verb}({place}, j, stored{number}, {element_type(dtype)}{{}});"
                 )
+    writer.line()
+
+
+def _emit_store_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
+    writer.line("// Has the copy engine store one part, up to row `end`.")
+    writer.line("template <int kHeight>")
+    with writer.block(
+        "MOE_DEVICE void store_part(const Arguments& arguments, const moe::Tile& tile, int group, "
+        "int end, moe::u32 staged, int part)"
+    ):
+        writer.line(f"using Sums = {leaving_type(kernel)};")
+        _emit_boxes(writer, kernel, stores)
     writer.line()
 
 

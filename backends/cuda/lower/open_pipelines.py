@@ -42,14 +42,15 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     staged = STAGED_ROWS
     if kernel.schedule.specialised:
         staged = staged_part(kernel.schedule.swap_ab)[0]
-    vector = _vector(kernel, elementwise, access)
-    body.append(Epilogue(staged, vector, elementwise, kernel.schedule.epilogue_store))
+    used = resources(kernel, TARGETS[kernel.target])
+    vector, store = _vector(kernel, elementwise, access), kernel.schedule.epilogue_store
+    body.append(Epilogue(staged, vector, elementwise, store, used.borrowed))
     return GpuKernel(
         signature=kernel.signature,
         target=kernel.target,
         schedule=kernel.schedule,
         vector=tuple(sorted(access.vector)),
-        resources=resources(kernel, TARGETS[kernel.target]),
+        resources=used,
         body=(TileLoop(kernel.schedule.persistent, kernel.schedule.stages, tuple(body)),),
         source=kernel.source,
     )

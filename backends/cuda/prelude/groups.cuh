@@ -153,7 +153,17 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
         }
     }
 
-    // One step of depth: 32 bytes of each operand.
+    // The first step of depth of a sum: 32 bytes of each operand.
+    template <class TallBlock, class FlatBlock, class Kind>
+    MOE_DEVICE void start(u64 tall, u64 flat, Kind kind) {
+        MOE_UNROLL
+        for (int i = 0; i < kTall * kHalves; ++i) {
+            group_multiply(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
+                           advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
+        }
+    }
+
+    // And one that adds.
     template <class TallBlock, class FlatBlock, class Kind>
     MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {
         MOE_UNROLL

@@ -78,7 +78,8 @@ class SharedLayout:
 class Resources:
     """The demand of one kernel. ``registers`` is an estimate for the threads that multiply;
     ``sums`` is its largest part, ``sums_count`` tiles of sums. ``fragments`` are for operands that
-    specialised consumers bring to registers.
+    specialised consumers bring to registers. ``borrowed`` parts of every output wait for the copy
+    engine in the last stage of a consumer's tile, where its columns lay.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
     for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
@@ -94,6 +95,7 @@ class Resources:
     fragments: int
     registers: int
     blocks: int
+    borrowed: int = 0
 
     def layout(self, height: int) -> WarpLayout:
         """The warp grid of ``height``; KeyError if it has none."""

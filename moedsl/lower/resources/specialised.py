@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
@@ -12,6 +13,7 @@ from moedsl.ir.tile import Multiply
 from moedsl.lower.resources.model import (
     SYSTEM_SHARED,
     Resources,
+    SharedLayout,
     StepShape,
     WarpLayout,
     aligned,
@@ -52,6 +54,8 @@ STORED_BYTES = 16
 """Of a row of an output, what the copy engine stores at a time."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
+_MOST_AT_ONCE = 4
+"""Parts that a consumer has room for beside what it borrows, where all leave at once."""
 _PRODUCT_REGISTERS, _TALL_WORDS = 26, 4
 """Beside its sums, what one product takes of the registers that a thread starts with, and what more
 where its tall side comes from registers, as ptxas counts them (C7602).
@@ -84,16 +88,23 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
         least = stage
     producers = producer_groups(op.rows for op in multiplies)
     threads = GROUP * (producers + schedule.consumers)
-    slots = _ring_slots(schedule)
-    shared = lay_out(
-        kernel,
-        stage,
-        staging_bytes=_staging_bytes(kernel, sums),
-        owners=schedule.consumers,
-        ring_slots=slots,
-        least_stage_bytes=max(least, _room_for_more(schedule.stages, stage)),
-        turns=schedule.consumers,
-    )
+
+    def laid_out(staging_bytes: int) -> SharedLayout:
+        return lay_out(
+            kernel,
+            stage,
+            staging_bytes=staging_bytes,
+            owners=schedule.consumers,
+            ring_slots=_ring_slots(schedule),
+            least_stage_bytes=max(least, _room_for_more(schedule.stages, stage)),
+            turns=schedule.consumers,
+        )
+
+    shared, borrowed = laid_out(_staging_bytes(kernel, sums)), 0
+    if room := _borrowed_room(kernel, multiplies, layouts):
+        beside = laid_out(room.beside * stored_bytes(kernel.signature))
+        if beside.bytes <= target.shared_per_block:
+            shared, borrowed = beside, room.borrowed
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
         producers * schedule.producer_registers + schedule.consumers * schedule.consumer_registers
@@ -116,6 +127,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
                 target.registers_per_sm // max(registers, 1),
             ),
         ),
+        borrowed=borrowed,
     )
 
 
@@ -271,6 +283,44 @@ def _staging_bytes(kernel: TileKernel, sums: int) -> int:
         return STORE_BUFFERS * stored_bytes(kernel.signature)
     rows, columns = staged_part(kernel.schedule.swap_ab)
     return sums * rows * (columns + STAGED_PADDING[kernel.schedule.swap_ab]) * 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """For all parts of a consumer's outputs at once: in its tile's last stage, and beside it."""
+
+    borrowed: int
+    beside: int
+
+
+def _borrowed_room(
+    kernel: TileKernel, multiplies: Iterable[Multiply], layouts: Iterable[WarpLayout]
+) -> _Room | None:
+    """Room for what the copy engine has to store while the next tile is multiplied already; None
+    where a consumer had better wait for it, part by part.
+
+    Of consumers that share a tile nobody multiplies before all parts of one have left its
+    registers: waiting for the copy engine, which reads 16 bytes a cycle (measured on an H200), cost
+    2 to 3 % of a depth of 2048. What a consumer alone has read of the last stage has room for some.
+    """
+    schedule, tile = kernel.schedule, kernel.schedule.tile
+    sharing = consumers_of_tile(schedule)
+    compute = kernel.signature.compute
+    if (
+        sharing == 1
+        or schedule.epilogue_store is not EpilogueStore.TMA
+        or schedule.split_k > 1
+        or not schedule.swap_ab
+        or any(layout.rows > 1 for layout in layouts)
+        or any(from_registers(a, op.over, compute) for op in multiplies for a in op.columns)
+        or not all(kernel.signature.index(op.over).extent for op in multiplies)
+    ):
+        return None
+    columns = tile.columns // sharing
+    parts = columns // TALL * ceil_div(tile.rows, staged_part(swap_ab=True)[0])
+    borrowed = columns * BLOCK_BYTES // stored_bytes(kernel.signature)
+    beside = max(1, parts - borrowed)
+    return _Room(borrowed, beside) if borrowed and beside <= _MOST_AT_ONCE else None
 
 
 def stored_bytes(signature: Signature) -> int:

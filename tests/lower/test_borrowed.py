@@ -1,0 +1,85 @@
+"""Where consumers share a tile, outputs wait for the copy engine in its last stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from moedsl.ir.core import Compute, DType
+from moedsl.ir.schedule import Cooperation, EpilogueStore, TileShape
+from moedsl.lower.build_tile import build_tile
+from moedsl.lower.resources import resources
+from moedsl.target import TARGETS
+from tests.cuda.kernels import SWAPPED, forward, gate_up, opened
+
+if TYPE_CHECKING:
+    from moedsl.ir.moe import MoeKernel
+    from moedsl.ir.schedule import Schedule
+
+HOPPER = TARGETS["sm_90a"]
+KEPT = replace(SWAPPED, epilogue_store=EpilogueStore.TMA)
+WIDE = replace(KEPT, tile=TileShape(128, 256, 64))
+PART = 32 * 64 * 2
+"""Bytes of a part of a bf16 output: 32 rows by 64 columns."""
+
+
+def room(kernel: MoeKernel, schedule: Schedule) -> tuple[int, int]:
+    """Parts of each consumer in the last stage, and bytes beside it."""
+    used = resources(build_tile(kernel, schedule, HOPPER), HOPPER)
+    return used.borrowed, used.shared.staging_bytes
+
+
+@pytest.mark.parametrize(
+    ("kernel", "schedule", "expected"),
+    [
+        pytest.param(forward(), KEPT, (2, PART), id="all parts but one in the stage"),
+        pytest.param(forward(), WIDE, (4, 4 * PART), id="two tall blocks of four parts each"),
+        pytest.param(
+            gate_up(), replace(WIDE, tile=TileShape(128, 128, 64)), (2, 2 * PART), id="two sums"
+        ),
+        pytest.param(forward(output=DType.F32), KEPT, (1, 2 * PART), id="parts of 8 KB"),
+        pytest.param(forward(weights="ekn"), KEPT, (2, PART), id="columns across depth"),
+    ],
+)
+def test_all_parts_have_room(
+    kernel: MoeKernel, schedule: Schedule, expected: tuple[int, int]
+) -> None:
+    assert room(kernel, schedule) == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "schedule"),
+    [
+        pytest.param(
+            forward(), replace(KEPT, cooperation=Cooperation.PINGPONG), id="the other multiplies"
+        ),
+        pytest.param(forward(), replace(KEPT, consumers=1), id="another CTA multiplies"),
+        pytest.param(forward(), replace(KEPT, split_k=2), id="sums of splits are joined before"),
+        pytest.param(opened(forward(), "k"), KEPT, id="there may be no stage"),
+        pytest.param(
+            forward(),
+            replace(KEPT, tile=TileShape(128, 64, 64), tails=(64,)),
+            id="consumers share the columns",
+        ),
+        pytest.param(
+            forward(compute=Compute.TF32, weights="ekn"),
+            replace(KEPT, tile=TileShape(64, 128, 32)),
+            id="columns come to registers",
+        ),
+        pytest.param(
+            forward(), replace(WIDE, tile=TileShape(144, 256, 64)), id="more parts than have room"
+        ),
+    ],
+)
+def test_consumers_wait_part_by_part(kernel: MoeKernel, schedule: Schedule) -> None:
+    assert room(kernel, schedule) == (0, 3 * PART * kernel.signature.outputs[0].dtype.bytes // 2)
+
+
+def test_a_tile_that_only_fits_if_consumers_wait_does_so() -> None:
+    """Tables of 400 experts leave room for three parts beside four stages, and not for four."""
+    schedule = replace(WIDE, stages=4)
+    fits, full = (room(forward(experts=experts), schedule) for experts in (64, 400))
+    assert fits == (4, 4 * PART)
+    assert full == (0, 3 * PART)
