@@ -220,6 +220,18 @@ SUBJECTS: dict[str, Subject] = {
         ((180, 0, 1, 125), (5, 70, 16, 0)),
         "sm_90a",
     ),
+    "kept": Generated(
+        forward(4, 520, 136, gather=True),
+        replace(
+            PAIRED,
+            tile=TileShape(64, 256, 64),
+            cooperation=Cooperation.COOPERATIVE,
+            epilogue_store=EpilogueStore.TMA,
+            consumer_registers=208,
+        ),
+        ((180, 0, 1, 125), (5, 70, 16, 0)),
+        "sm_90a",
+    ),
     # Consumers share rows of tiles of 128, and columns of those of 64.
     "rows": Generated(
         forward(4, 264, 136),
