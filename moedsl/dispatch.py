@@ -35,12 +35,20 @@ def pick(requests: Sequence[ScheduleRequest], rows: int | None) -> ScheduleReque
     return next((r for r in requests if all(c.holds(rows) for c in r.when)), None)
 
 
+_STEPS = 4
+"""Into which numbers of rows are told apart between a power of two and the next: coarser, splits of
+a depth left SMs idle; and finer ones hardly give other schedules.
+"""
+
+
 def typical_rows(rows: int, experts: int) -> int:
-    """``rows`` with the rows per expert rounded up to a power of two.
+    """``rows`` with the rows per expert rounded up, to three bits.
 
     What the compiler chooses depends on this number alone, so that calls of any size share a few
-    compiled kernels.
+    schedules, and a kernel is compiled for each of these once.
     """
     if rows == 0:
         return 0
-    return experts * (1 << (ceil_div(rows, experts) - 1).bit_length())
+    each = ceil_div(rows, experts)
+    step = max(1, (1 << (each - 1).bit_length()) // 2 // _STEPS)
+    return experts * ceil_div(each, step) * step

@@ -214,10 +214,11 @@ def test_schedules_are_chosen_by_target_then_order() -> None:
 
 def test_typical_rows_are_few_and_never_less() -> None:
     assert typical_rows(0, 8) == 0
-    assert [typical_rows(rows, 4) for rows in (1, 4, 5, 8, 9, 17)] == [4, 4, 8, 8, 16, 32]
+    assert [typical_rows(rows, 4) for rows in (1, 4, 5, 8, 9, 33)] == [4, 4, 8, 8, 12, 40]
+    assert [typical_rows(rows, 1) for rows in (64, 65, 80, 81, 127)] == [64, 80, 80, 96, 128]
     for experts in (1, 3, 256):
         values = {typical_rows(rows, experts) for rows in range(1, 5000)}
-        assert len(values) <= 14
+        assert len(values) <= 4 * 13
         assert all(typical_rows(rows, experts) >= rows for rows in range(0, 5000, 7))
 
 
