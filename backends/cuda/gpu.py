@@ -128,14 +128,12 @@ class Epilogue:
 
     A thread then runs ``body`` on ``vector`` consecutive columns of one row. With ``store`` TMA,
     it does so in registers before, and the outputs go through shared memory to the copy engine.
-    ``borrowed`` parts of them lie in the tile's last stage, which is free once they are read.
     """
 
     staged_rows: int
     vector: int
     body: tuple[EpilogueOp, ...]
     store: EpilogueStore = EpilogueStore.STAGED
-    borrowed: int = 0
     span: Span = NOWHERE
 
 

@@ -132,6 +132,26 @@ def forward(
     return MoeKernel(signature(tensors, experts, n, k, compute), body)
 
 
+def two_depths(experts: int = 4, n: int = 328, k: int = 200, h: int = 72) -> MoeKernel:
+    """y[m, n] = sum[k] x[m, k] * w[e, n, k] + sum[h] u[m, h] * v[e, n, h]."""
+    tensors = [
+        Tensor("x", Role.INPUT, DType.BF16, ("m", "k")),
+        Tensor("w", Role.INPUT, DType.BF16, ("e", "n", "k")),
+        Tensor("u", Role.INPUT, DType.BF16, ("m", "h")),
+        Tensor("v", Role.INPUT, DType.BF16, ("e", "n", "h")),
+        Tensor("y", Role.OUTPUT, DType.BF16, ("m", "n")),
+    ]
+    one, other, both = (Value(name, ("m", "n")) for name in ("one", "other", "both"))
+    body = (
+        Contract(one, "k", access("x", "m", "k"), access("w", "e", "n", "k")),
+        Contract(other, "h", access("u", "m", "h"), access("v", "e", "n", "h")),
+        Apply(both, Function.ADD, (one, other)),
+        Store(both, access("y", "m", "n")),
+    )
+    found = signature(tensors, experts, n, k)
+    return MoeKernel(replace(found, indices=(*found.indices, Index("h", IndexKind.FIXED, h))), body)
+
+
 def gate_up(
     experts: int = 8,
     n: int = 256,

@@ -32,6 +32,7 @@ from tests.cuda.kernels import (
     forward,
     gate_up,
     opened,
+    two_depths,
     weight_gradient,
 )
 from tests.emulator.found import FOUND
@@ -271,6 +272,7 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
             consumer_registers=208,
         ),
     ),
+    "kept, two depths": (two_depths(), replace(KEPT, stages=4)),
     "gate and up, kept": (
         gate_up(experts=4, n=264, k=264),
         replace(KEPT, tile=TileShape(64, 128, 128), stages=2, persistent=Persistence.DYNAMIC),

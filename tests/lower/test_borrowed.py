@@ -12,7 +12,8 @@ from moedsl.ir.schedule import Cooperation, EpilogueStore, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.resources import resources
 from moedsl.target import TARGETS
-from tests.cuda.kernels import SWAPPED, forward, gate_up, opened
+from tests.cuda.kernels import SWAPPED, forward, gate_up, opened, two_depths
+from tests.emulator.features import with_double_in_bf16
 
 if TYPE_CHECKING:
     from moedsl.ir.moe import MoeKernel
@@ -41,6 +42,13 @@ def room(kernel: MoeKernel, schedule: Schedule) -> tuple[int, int]:
         ),
         pytest.param(forward(output=DType.F32), KEPT, (1, 2 * PART), id="parts of 8 KB"),
         pytest.param(forward(weights="ekn"), KEPT, (2, PART), id="columns across depth"),
+        pytest.param(
+            forward(output=DType.F32),
+            replace(KEPT, tile=TileShape(160, 128, 64)),
+            (1, 4 * 2 * PART),
+            id="four parts beside the stage",
+        ),
+        pytest.param(two_depths(), KEPT, (2, PART), id="two depths"),
     ],
 )
 def test_all_parts_have_room(
@@ -58,6 +66,17 @@ def test_all_parts_have_room(
         pytest.param(forward(), replace(KEPT, consumers=1), id="another CTA multiplies"),
         pytest.param(forward(), replace(KEPT, split_k=2), id="sums of splits are joined before"),
         pytest.param(opened(forward(), "k"), KEPT, id="there may be no stage"),
+        pytest.param(opened(two_depths(), "k"), KEPT, id="there may be no stage of the first sum"),
+        pytest.param(opened(two_depths(), "h"), KEPT, id="there may be no stage of the last sum"),
+        pytest.param(
+            forward(), replace(KEPT, swap_ab=False, tile=TileShape(128, 64, 64)), id="rows are tall"
+        ),
+        pytest.param(
+            forward(output=DType.F32),
+            replace(KEPT, tile=TileShape(168, 128, 64)),
+            id="five parts beside the stage",
+        ),
+        pytest.param(with_double_in_bf16(forward(output=DType.F32)), KEPT, id="parts of 12 KB"),
         pytest.param(
             forward(),
             replace(KEPT, tile=TileShape(128, 64, 64), tails=(64,)),
@@ -74,7 +93,20 @@ def test_all_parts_have_room(
     ],
 )
 def test_consumers_wait_part_by_part(kernel: MoeKernel, schedule: Schedule) -> None:
-    assert room(kernel, schedule) == (0, 3 * PART * kernel.signature.outputs[0].dtype.bytes // 2)
+    each = sum(PART * tensor.dtype.bytes // 2 for tensor in kernel.signature.outputs)
+    assert room(kernel, schedule) == (0, 3 * each)
+
+
+def test_threads_that_store_borrow_nothing() -> None:
+    assert room(forward(), SWAPPED)[0] == 0
+
+
+def test_the_smaller_demand_counts_where_none_fits() -> None:
+    """One part a consumer beside the stages, not three."""
+    schedule = replace(KEPT, stages=12)
+    used = resources(build_tile(forward(), schedule, HOPPER), HOPPER)
+    assert used.shared.bytes > HOPPER.shared_per_block
+    assert (used.borrowed, used.shared.staging_bytes) == (2, PART)
 
 
 def test_a_tile_that_only_fits_if_consumers_wait_does_so() -> None:

@@ -115,7 +115,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"Stages& stages, int group{', Kept& kept' if kernel.epilogue.borrowed else ''})"
+        f"Stages& stages, int group{', Kept& kept' if kernel.resources.borrowed else ''})"
     ):
         writer.line(f"using Sums = {sums_type(kernel)};")
         for pipeline in kernel.pipelines:
@@ -129,7 +129,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
         leaving = _emit_join(writer, kernel, names) if kernel.joins_parts else names
-        kept = "kept, " if kernel.epilogue.borrowed else ""
+        kept = "kept, " if kernel.resources.borrowed else ""
         writer.line(f"store_tile<kHeight>(arguments, tile, group, {kept}{', '.join(leaving)});")
     writer.line()
 
@@ -168,7 +168,7 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
 def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     """``consume``: tile after tile; ``release``: a stage has been read."""
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
-    borrows = bool(kernel.epilogue.borrowed)
+    borrows = bool(kernel.resources.borrowed)
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
         if borrows:
@@ -224,16 +224,19 @@ def emit_turns(writer: Writer, kernel: GpuKernel) -> None:
 
 
 def emit_release(writer: Writer, kernel: GpuKernel) -> None:
-    """``release``: what was in a stage has been read by this warp."""
+    """``release``: this warp is done with a stage."""
     cluster = kernel.schedule.cluster
-    writer.line("// This warp has read what was in a stage.")
+    writer.line("// Whatever was in a stage, this warp is done with it.")
     with writer.block("MOE_DEVICE void release(int stage)"):
         which = f"moe::lane_index() < {cluster}" if cluster > 1 else "moe::lane_index() == 0"
         arrive = f"moe::arrive_at<{cluster}>(kEmpty + stage * 8, moe::lane_index());"
         writer.line(f"if ({which}) {arrive}")
     writer.line()
-    if kernel.epilogue.borrowed:
-        writer.line("// The copy engine has read what this warp had it store from the stage.")
+    if kernel.resources.borrowed:
+        writer.lines(
+            "// The copy engine has read what this warp had it store from the stage. Threads wrote",
+            "// there, but showed that to the copy engine before: whoever copies next is later.",
+        )
         with writer.block("MOE_DEVICE void release_kept(Kept& kept)"):
             writer.lines(
                 "if (kept.slot < 0) return;",

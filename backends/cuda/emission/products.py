@@ -11,9 +11,9 @@ from moedsl.backends.cuda.emission.wgmma import Major, WgmmaShape, WgmmaType
 from moedsl.backends.cuda.gpu import MultiplyAdd, RoleName, Side
 from moedsl.ir.core import Compute
 from moedsl.lower.resources.specialised import (
-    consumers_of_tile,
     from_registers,
     gathered,
+    peels_first,
     product_flat,
 )
 
@@ -54,14 +54,19 @@ def reads_fragments(kernel: GpuKernel, pipeline: Pipeline) -> bool:
     return bool(_fragments(kernel, pipeline))
 
 
-def _fragments(kernel: GpuKernel, pipeline: Pipeline) -> list[Buffer]:
-    """The buffers of the tall side that consumers bring to registers."""
+def _tall(kernel: GpuKernel, pipeline: Pipeline) -> list[Buffer]:
+    """The buffers of the tall side."""
     side = Side.COLUMNS if kernel.schedule.swap_ab else Side.ROWS
+    return [buffer for buffer in pipeline.buffers if buffer.side is side]
+
+
+def _fragments(kernel: GpuKernel, pipeline: Pipeline) -> list[Buffer]:
+    """Those of them that consumers bring to registers."""
+    compute = kernel.signature.compute
     return [
         buffer
-        for buffer in pipeline.buffers
-        if buffer.side is side
-        and from_registers(kernel.copied(buffer.name), pipeline.over, kernel.signature.compute)
+        for buffer in _tall(kernel, pipeline)
+        if from_registers(kernel.copied(buffer.name), pipeline.over, compute)
     ]
 
 
@@ -86,15 +91,21 @@ def emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number:
         _emit_stages(writer, kernel, pipeline, number)
     for op in pipeline.results:
         writer.line(f"{sum_name(op.name)}.finish();")
-    if _keeps_last(kernel, pipeline):
+    if _keeps_last(kernel, number):
         writer.lines("kept.slot = before;", "kept.base = base;")
     elif not fragments:
         writer.line(_release_before(kernel, pipeline))
 
 
-def _keeps_last(kernel: GpuKernel, pipeline: Pipeline) -> bool:
-    """Whether the last stage of ``pipeline`` is kept for outputs."""
-    return bool(kernel.epilogue.borrowed) and pipeline == kernel.pipelines[-1]
+def starts_sums(kernel: GpuKernel, pipeline: Pipeline) -> bool:
+    """Whether the first product of a sum writes it."""
+    tall = [kernel.copied(buffer.name) for buffer in _tall(kernel, pipeline)]
+    return peels_first(kernel.signature, kernel.schedule, pipeline.over, tall)
+
+
+def _keeps_last(kernel: GpuKernel, number: int) -> bool:
+    """Whether the last stage of sum ``number`` is kept for outputs."""
+    return kernel.resources.borrowed > 0 and number == len(kernel.pipelines) - 1
 
 
 def _wait_full(kernel: GpuKernel) -> tuple[str, ...]:
@@ -104,16 +115,6 @@ def _wait_full(kernel: GpuKernel) -> tuple[str, ...]:
     wait = "stages.ring.wait_full(kFull);"
     by_threads = kernel.role(RoleName.ROWS).gathers
     return (wait, "moe::fence_async();  // rows were copied by threads") if by_threads else (wait,)
-
-
-def starts_sums(kernel: GpuKernel, pipeline: Pipeline) -> bool:
-    """Whether the first product of a sum writes it, instead of adding to zeros. It takes code for
-    one stage more, and saves 1 % where consumers share a tile: nobody multiplies while they clear
-    their sums.
-    """
-    shared = consumers_of_tile(kernel.schedule) > 1
-    known = kernel.signature.index(pipeline.over).extent
-    return shared and bool(known) and not _fragments(kernel, pipeline)
 
 
 def _release_before(kernel: GpuKernel, pipeline: Pipeline) -> str:
@@ -126,13 +127,13 @@ def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: 
     """All operands in shared memory: the products of a stage are one group."""
     writer.line("int before = -1;  // the stage before, whose products may be under way")
     base = "const moe::u32 base"
-    if _keeps_last(kernel, pipeline):
+    if _keeps_last(kernel, number):
         base = "base"
         writer.line("moe::u32 base = 0;")
     if starts_sums(kernel, pipeline):
         with writer.block(""):
             _emit_stage(writer, kernel, pipeline, base, first=True)
-            if kernel.epilogue.borrowed and number == 0:
+            if kernel.resources.borrowed and number == 0:
                 writer.line("release_kept(kept);")
             writer.lines(*_NEXT_STAGE, "--stages_left;")
     writer.line("MOE_ROLL")

@@ -138,7 +138,7 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
-    borrows = bool(kernel.epilogue.borrowed)
+    borrows = bool(kernel.resources.borrowed)
     _emit_stage_part(writer, kernel, stores)
     _emit_store_part(writer, kernel, stores)
     if borrows:
@@ -229,7 +229,7 @@ def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
         writer.lines("int slot = -1;", "moe::u32 base = 0;")
     writer.lines(
         "",
-        f"constexpr int kBorrowed = {kernel.epilogue.borrowed};  // parts of a consumer's in there",
+        f"constexpr int kBorrowed = {kernel.resources.borrowed};  // parts of a consumer's there",
         f"constexpr int kBeside = {shared.staging_bytes // stored};",
         "",
         "// Of a consumer's parts: first where its columns lay, which nobody else has read.",

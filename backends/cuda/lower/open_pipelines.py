@@ -42,15 +42,14 @@ def open_pipelines(kernel: TileKernel, access: AccessModes) -> GpuKernel:
     staged = STAGED_ROWS
     if kernel.schedule.specialised:
         staged = staged_part(kernel.schedule.swap_ab)[0]
-    used = resources(kernel, TARGETS[kernel.target])
-    vector, store = _vector(kernel, elementwise, access), kernel.schedule.epilogue_store
-    body.append(Epilogue(staged, vector, elementwise, store, used.borrowed))
+    vector = _vector(kernel, elementwise, access)
+    body.append(Epilogue(staged, vector, elementwise, kernel.schedule.epilogue_store))
     return GpuKernel(
         signature=kernel.signature,
         target=kernel.target,
         schedule=kernel.schedule,
         vector=tuple(sorted(access.vector)),
-        resources=used,
+        resources=resources(kernel, TARGETS[kernel.target]),
         body=(TileLoop(kernel.schedule.persistent, kernel.schedule.stages, tuple(body)),),
         source=kernel.source,
     )

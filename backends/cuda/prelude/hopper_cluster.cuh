@@ -38,8 +38,9 @@ MOE_DEVICE u32 peer_address(u32 offset, int rank) {
     return address;
 }
 
-// Arrives at an mbarrier of any CTA. Enough to hand a buffer back after reading from it; cheaper
-// than peer_arrive_release, which also makes this thread's writes visible to whoever waits.
+// Arrives at an mbarrier of any CTA. Enough to hand a buffer back to the copy engine after reading
+// from it, or after the copy engine has; cheaper than peer_arrive_release, which also makes this
+// thread's writes visible to whoever waits.
 MOE_DEVICE void peer_arrive(u32 address) {
     asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" : : "r"(address) : "memory");
 }

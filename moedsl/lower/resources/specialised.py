@@ -55,7 +55,9 @@ STORED_BYTES = 16
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
 _MOST_AT_ONCE = 4
-"""Parts that a consumer has room for beside what it borrows, where all leave at once."""
+"""Parts that a consumer has room for beside what it borrows, where all leave at once: those of the
+highest tile of 256 columns that leaves room for four stages.
+"""
 _PRODUCT_REGISTERS, _TALL_WORDS = 26, 4
 """Beside its sums, what one product takes of the registers that a thread starts with, and what more
 where its tall side comes from registers, as ptxas counts them (C7602).
@@ -103,7 +105,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
     shared, borrowed = laid_out(_staging_bytes(kernel, sums)), 0
     if room := _borrowed_room(kernel, multiplies, layouts):
         beside = laid_out(room.beside * stored_bytes(kernel.signature))
-        if beside.bytes <= target.shared_per_block:
+        if beside.bytes <= max(shared.bytes, target.shared_per_block):
             shared, borrowed = beside, room.borrowed
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
@@ -278,7 +280,7 @@ def tall_blocks(layout: WarpLayout, columns: int, swap_ab: bool) -> int:
 
 
 def _staging_bytes(kernel: TileKernel, sums: int) -> int:
-    """Of a consumer: one part of every sum, or STORE_BUFFERS parts of every output."""
+    """Of a consumer that waits part by part: one of every sum, or STORE_BUFFERS of every output."""
     if kernel.schedule.epilogue_store is EpilogueStore.TMA:
         return STORE_BUFFERS * stored_bytes(kernel.signature)
     rows, columns = staged_part(kernel.schedule.swap_ab)
@@ -303,22 +305,19 @@ def _borrowed_room(
     registers: waiting for the copy engine, which reads 16 bytes a cycle (measured on an H200), cost
     2 to 3 % of a depth of 2048. What a consumer alone has read of the last stage has room for some.
     """
-    schedule, tile = kernel.schedule, kernel.schedule.tile
+    signature, schedule, tile = kernel.signature, kernel.schedule, kernel.schedule.tile
     sharing = consumers_of_tile(schedule)
-    compute = kernel.signature.compute
     if (
-        sharing == 1
-        or schedule.epilogue_store is not EpilogueStore.TMA
+        schedule.epilogue_store is not EpilogueStore.TMA
         or schedule.split_k > 1
         or not schedule.swap_ab
         or any(layout.rows > 1 for layout in layouts)
-        or any(from_registers(a, op.over, compute) for op in multiplies for a in op.columns)
-        or not all(kernel.signature.index(op.over).extent for op in multiplies)
+        or not all(peels_first(signature, schedule, op.over, op.columns) for op in multiplies)
     ):
         return None
     columns = tile.columns // sharing
     parts = columns // TALL * ceil_div(tile.rows, staged_part(swap_ab=True)[0])
-    borrowed = columns * BLOCK_BYTES // stored_bytes(kernel.signature)
+    borrowed = columns * BLOCK_BYTES // stored_bytes(signature)
     beside = max(1, parts - borrowed)
     return _Room(borrowed, beside) if borrowed and beside <= _MOST_AT_ONCE else None
 
@@ -327,6 +326,20 @@ def stored_bytes(signature: Signature) -> int:
     """Shared memory of one part of every output."""
     rows, columns = staged_part(swap_ab=True)  # as many elements as without
     return rows * columns * sum(tensor.dtype.bytes for tensor in signature.outputs)
+
+
+def peels_first(
+    signature: Signature, schedule: Schedule, over: str, tall: Iterable[Access]
+) -> bool:
+    """Whether the first stage of a sum over ``over`` stands before the loop over the others, which
+    knows that there is one, and its first product writes the sum instead of adding to zeros.
+
+    It takes code for one stage more, and saves 1 % where consumers share a tile: nobody multiplies
+    while they clear their sums. ``tall`` operands come from shared memory.
+    """
+    shared, known = consumers_of_tile(schedule) > 1, signature.index(over).extent
+    fragments = any(from_registers(access, over, signature.compute) for access in tall)
+    return shared and bool(known) and not fragments
 
 
 def consumers_of_tile(schedule: Schedule) -> int:
