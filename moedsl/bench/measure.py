@@ -148,7 +148,7 @@ def _checked(operands: Operands, contestant: Contestant) -> tuple[Launch, float 
 def _warm_up(run: Callable[[], Any], batch_seconds: float) -> int:
     """How often ``run`` fits into a batch."""
     _time_batch(run, 2)
-    return max(1, min(64, round(batch_seconds / _time_batch(run, 2))))
+    return max(1, round(batch_seconds / _time_batch(run, 2)))
 
 
 def _time_batch(run: Callable[[], Any], count: int) -> float:

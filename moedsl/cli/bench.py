@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
 from moedsl.cli.console import Column
-from moedsl.cli.options import rounds
+from moedsl.cli.options import positive, rounds
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--contestants", default="", help="comma-separated names (default: all that can run)"
     )
     parser.add_argument("--rounds", type=rounds, default=15, help="shuffled rounds (default: 15)")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        default=0.004,
+        metavar="SECONDS",
+        help="how long each contestant runs in a round (default: 0.004); in half a second a GPU "
+        "comes to the clock that its power limit allows this contestant",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the order")
 
 
@@ -58,7 +66,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     results: dict[str, Measurement] = {}
     for case in chosen:
         workload = Workload(kernel, case)
-        found = measure(workload, contestants, arguments.rounds, seed=arguments.seed)
+        found = measure(workload, contestants, arguments.rounds, arguments.batch, arguments.seed)
         results[case.name] = found
         _show(console, workload, found)
     console.result(

@@ -63,7 +63,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[str]]
     """Stands in for measuring: kernel, case and contestants of each call."""
     calls: list[tuple[str, str, list[str]]] = []
 
-    def measure(workload: Workload, contestants: list[Any], rounds: int, seed: int) -> Measurement:
+    def measure(
+        workload: Workload, contestants: list[Any], rounds: int, batch: float, seed: int
+    ) -> Measurement:
         names = [c.name for c in contestants]
         calls.append((workload.kernel.name, workload.case.name, names))
         timings = [
@@ -102,6 +104,26 @@ def test_all_public_cases_and_the_product_by_default(
     assert document["kernel"] == "product"
     assert document["cases"]["seed"][1]["contestant"] == "torch"
     assert document["left_out"]["seed"] == {"quack": "ValueError: too small\nat line 3"}
+
+
+def test_rounds_and_batches_are_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[int, float, int]] = []
+
+    def measure(_: Workload, __: list[Any], rounds: int, batch: float, seed: int) -> Measurement:
+        said.append((rounds, batch, seed))
+        return Measurement([], {})
+
+    monkeypatch.setattr("moedsl.bench.measure.measure", measure)
+    assert main(["bench", "--cases", "small"]) == 0
+    assert main(["bench", "--cases", "small", "--rounds", "5", "--batch", "0.5"]) == 0
+    assert said == [(15, 0.004, 0), (5, 0.5, 0)]
+
+
+@pytest.mark.parametrize("batch", ["0", "inf", "long"])
+def test_a_batch_is_a_number_above_0(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--batch", batch])
+    assert f"'{batch}' is no number above 0" in capsys.readouterr().err
 
 
 def test_a_wrong_result_fails(
