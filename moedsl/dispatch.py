@@ -36,8 +36,8 @@ def pick(requests: Sequence[ScheduleRequest], rows: int | None) -> ScheduleReque
 
 
 _STEPS = 4
-"""Into which numbers of rows are told apart between a power of two and the next: coarser, splits of
-a depth left SMs idle; and finer ones hardly give other schedules.
+"""Numbers of rows that are told apart from a power of two to the next. With one, splits of a depth
+left SMs idle; with four, 1 to 4096 rows of one expert take 7 schedules instead of 6.
 """
 
 

@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=0.004,
         metavar="SECONDS",
-        help="how long each contestant runs in a round (default: 0.004); in half a second a GPU "
-        "comes to the clock that its power limit allows this contestant",
+        help="how long each contestant runs in a round (default: 0.004); with 1 a GPU at its power "
+        "limit gives each a clock of its own",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the order")
 

@@ -79,8 +79,8 @@ _LEAST_ROWS = 32
 _GROUP, _KEPT_GROUP, _MIXED_GROUP = 16, 8, 4
 """Row tiles that walk through the columns together: they share weights in L2. Fewer where tiles of
 other experts come in between, and more would be gone from L2 before they are needed again; half as
-many where these others' weights leave first. With
-rows that come through a map more cost nothing, and took up to 1 % off (H200).
+many where these others' weights leave first. With rows that come through a map more took up to 1 %
+off (H200).
 """
 _HOPPER = TARGETS["sm_90a"]
 """The only target with specialised warps."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moedsl.dispatch import typical_rows
 from moedsl.ir.core import Compute
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import Requirement, Schedule, ScheduleRequest
@@ -89,6 +90,12 @@ def test_few_rows_take_narrow_tiles_and_many_rows_wide_ones() -> None:
     assert heights[0] < heights[-1]
     few = forward(experts=8, n=256, k=8192)
     assert choose_schedule(few, target, None, 1).split_k > 1
+
+
+def test_few_schedules_serve_all_numbers_of_rows() -> None:
+    kernel, target = forward(1, 2048, 4096), TARGETS["sm_90a"]
+    numbers = {typical_rows(rows, 1) for rows in range(1, 4097)}
+    assert len({choose_schedule(kernel, target, None, rows) for rows in numbers}) <= 7
 
 
 @given(st.integers(1, 2000), st.integers(1, 64))

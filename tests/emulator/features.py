@@ -10,6 +10,7 @@ from moedsl.ir.elementwise import Apply, Function, Load, Store
 from moedsl.ir.moe import MoeKernel
 from moedsl.ir.schedule import (
     Along,
+    Cooperation,
     EpilogueStore,
     Eviction,
     ExpertOrder,
@@ -263,12 +264,9 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
     "kept, gathered in pairs": (
         forward(4, 520, 72, gather=True),
         replace(
-            KEPT,
-            stages=4,
-            tails=(48, 32, 16),
-            balanced=True,
-            cluster_rows=2,
-            order=ExpertOrder.INTERLEAVED,
+            PAIRED,
+            cooperation=Cooperation.COOPERATIVE,
+            epilogue_store=EpilogueStore.TMA,
             consumer_registers=208,
         ),
     ),

@@ -81,6 +81,11 @@ def test_lower_tiles_make_room_for_more_experts() -> None:
         "112x128 4 cooperative",
         "96x128 4 cooperative",
     ]
+    kernels = (gathering(TWO, "dynamic", "f32", experts) for experts in (2048, 3072))
+    assert [shown(choose_schedule(kernel, HOPPER)) for kernel in kernels] == [
+        "96x128 4 cooperative",
+        "160x64 4 pingpong",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -157,13 +157,7 @@ def _emit_stage(
             _emit_descriptor(writer, kernel, buffer)
         writer.line("MOE_UNROLL")
         with writer.block("for (int step = 0; step < 4; ++step)"):
-            if first:
-                with writer.block("if (block + step == 0)", "} else {"):
-                    _emit_products(writer, kernel, pipeline, [], "start")
-                with writer.otherwise():
-                    _emit_products(writer, kernel, pipeline, [])
-            else:
-                _emit_products(writer, kernel, pipeline, [])
+            _emit_products(writer, kernel, pipeline, [], ", block + step == 0" if first else "")
     writer.line("moe::group_commit();")
 
 
@@ -250,8 +244,9 @@ def _emit_products(
     kernel: GpuKernel,
     pipeline: Pipeline,
     fragments: list[Buffer],
-    verb: str = "multiply",
+    first: str = "",
 ) -> None:
+    """``first``, as one more argument, says whether the products write their sums."""
     kind = factor_type(kernel)
     for op in pipeline.body:
         assert isinstance(op, MultiplyAdd)
@@ -268,8 +263,8 @@ def _emit_products(
             majors = f"0, {int(_major(flat))}"
         with writer.from_source(kernel.source, op.span):
             writer.line(
-                f"{sum_name(op.sum)}.template {verb}<{blocks}>({', '.join(sides)}, "
-                f"moe::Product<{kind}, {majors}>{{}});"
+                f"{sum_name(op.sum)}.template multiply<{blocks}>({', '.join(sides)}, "
+                f"moe::Product<{kind}, {majors}>{{}}{first});"
             )
 
 

@@ -153,23 +153,19 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
         }
     }
 
-    // The first step of depth of a sum: 32 bytes of each operand.
+    // One step of depth: 32 bytes of each operand. The first one writes its sums; whether it is the
+    // first must be known when compiling.
     template <class TallBlock, class FlatBlock, class Kind>
-    MOE_DEVICE void start(u64 tall, u64 flat, Kind kind) {
+    MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind, bool first = false) {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) {
-            group_multiply(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
-                           advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
-        }
-    }
-
-    // And one that adds.
-    template <class TallBlock, class FlatBlock, class Kind>
-    MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind) {
-        MOE_UNROLL
-        for (int i = 0; i < kTall * kHalves; ++i) {
-            group_multiply_add(sum[i], advanced(tall, i / kHalves * TallBlock::kNext),
-                               advanced(flat, FlatBlock::further(i % kHalves * kProductFlat)), kind);
+            const u64 own_tall = advanced(tall, i / kHalves * TallBlock::kNext);
+            const u64 own_flat = advanced(flat, FlatBlock::further(i % kHalves * kProductFlat));
+            if (first) {
+                group_multiply(sum[i], own_tall, own_flat, kind);
+            } else {
+                group_multiply_add(sum[i], own_tall, own_flat, kind);
+            }
         }
     }
 

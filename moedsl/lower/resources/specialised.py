@@ -55,8 +55,8 @@ STORED_BYTES = 16
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
 _MOST_AT_ONCE = 4
-"""Parts that a consumer has room for beside what it borrows, where all leave at once: those of the
-highest tile of 256 columns that leaves room for four stages.
+"""Parts beside what a consumer borrows, where all leave at once: those of 128 rows by 256 columns,
+the highest such tile that leaves them room beside four stages.
 """
 _PRODUCT_REGISTERS, _TALL_WORDS = 26, 4
 """Beside its sums, what one product takes of the registers that a thread starts with, and what more
@@ -303,7 +303,7 @@ def _borrowed_room(
 
     Of consumers that share a tile nobody multiplies before all parts of one have left its
     registers: waiting for the copy engine, which reads 16 bytes a cycle (measured on an H200), cost
-    2 to 3 % of a depth of 2048. What a consumer alone has read of the last stage has room for some.
+    gathers 1 to 2 %. What a consumer alone has read of the last stage has room for some.
     """
     signature, schedule, tile = kernel.signature, kernel.schedule, kernel.schedule.tile
     sharing = consumers_of_tile(schedule)
