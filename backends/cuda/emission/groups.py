@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from moedsl.lower.resources import WarpLayout
 
 
+KEPT_PARAMETERS = ", Kept& kept, moe::Ring<kRingSlots>& tiles, moe::Tile& next"
+_KEPT_ARGUMENTS = ", kept, tiles, next"
 _AHEAD_REGISTERS = 144
 """Of a thread, for the next part of all splits and what comes of them; with more, ptxas spills."""
 
@@ -104,7 +106,7 @@ def _fetches_ahead(kernel: GpuKernel) -> bool:
 
 def sum_parameters(kernel: GpuKernel) -> str:
     """All that leaves, behind other parameters of a function."""
-    constant = "" if kernel.joins_parts else "const "
+    constant = "" if kernel.joins_parts or kernel.resources.borrowed else "const "
     return "".join(f", {constant}{leaving_type(kernel)}& {name}" for name in sum_names(kernel))
 
 
@@ -115,7 +117,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"Stages& stages, int group{', Kept& kept' if kernel.resources.borrowed else ''})"
+        f"Stages& stages, int group{KEPT_PARAMETERS if kernel.resources.borrowed else ''})"
     ):
         writer.line(f"using Sums = {sums_type(kernel)};")
         for pipeline in kernel.pipelines:
@@ -129,8 +131,8 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
         leaving = _emit_join(writer, kernel, names) if kernel.joins_parts else names
-        kept = "kept, " if kernel.resources.borrowed else ""
-        writer.line(f"store_tile<kHeight>(arguments, tile, group, {kept}{', '.join(leaving)});")
+        kept = _KEPT_ARGUMENTS if kernel.resources.borrowed else ""
+        writer.line(f"store_tile<kHeight>(arguments, tile, group{kept}, {', '.join(leaving)});")
     writer.line()
 
 
@@ -171,8 +173,9 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     borrows = bool(kernel.resources.borrowed)
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
+        take = f"moe::take_tile<Order>(tiles, {TILES});"
         if borrows:
-            writer.line("Kept kept;")
+            writer.lines("Kept kept;", f"moe::Tile next = {take}")
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
             if pingpong:
@@ -183,14 +186,16 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                     "// The first consumer's first turn does not wait for another's.",
                     "const moe::u32 parity = group == 0 ? tiles.parity ^ 1 : tiles.parity;",
                 )
-            writer.line(f"const moe::Tile tile = moe::take_tile<Order>(tiles, {TILES});")
+            writer.line(f"const moe::Tile tile = {'next;' if borrows else take}")
             writer.line("if (tile.expert < 0) break;")
             if pingpong:
                 with writer.block("if (!mine)"):
                     writer.lines("skip_tile(arguments, tile, stages);", "continue;")
                 writer.line("moe::barrier_wait(kTurn + group * 8, parity);")
-            arguments = f"arguments, tile, stages, group{', kept' if borrows else ''}"
+            arguments = f"arguments, tile, stages, group{_KEPT_ARGUMENTS if borrows else ''}"
             emit_height_switch(writer, kernel, "moe::uniform(tile.height)", arguments)
+        if borrows:
+            writer.line("store_kept(arguments, kept, group);")
         if kernel.epilogue.store is EpilogueStore.TMA:
             leads = "moe::lane_index()" if borrows else "moe::group_thread()"
             writer.line(f"if ({leads} == 0) moe::bulk_wait<0>();")
@@ -234,13 +239,17 @@ def emit_release(writer: Writer, kernel: GpuKernel) -> None:
     writer.line()
     if kernel.resources.borrowed:
         writer.lines(
-            "// The copy engine has read what this warp had it store from the stage. Threads wrote",
-            "// there, but showed that to the copy engine before: whoever copies next is later.",
+            "// Stores what is left of the tile before; its stage is free once the copy engine has",
+            "// read it. Threads wrote there, but showed that to the copy engine before: whoever",
+            "// copies next is later.",
         )
-        with writer.block("MOE_DEVICE void release_kept(Kept& kept)"):
+        with writer.block(
+            "MOE_DEVICE void store_kept(const Arguments& arguments, Kept& kept, int group)"
+        ):
             writer.lines(
                 "if (kept.slot < 0) return;",
-                "if (moe::lane_index() == 0) moe::bulk_wait_read<1>();",
+                "store_parts(arguments, kept, group, kTalls - 1);",
+                "if (moe::lane_index() == 0) moe::bulk_wait_read<0>();",
                 "moe::sync_warp();",
                 "release(kept.slot);",
                 "kept.slot = -1;",

@@ -89,11 +89,12 @@ def emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number:
         _emit_stages_by_step(writer, kernel, pipeline, fragments)
     else:
         _emit_stages(writer, kernel, pipeline, number)
-    for op in pipeline.results:
-        writer.line(f"{sum_name(op.name)}.finish();")
     if _keeps_last(kernel, number):
         writer.lines("kept.slot = before;", "kept.base = base;")
-    elif not fragments:
+        return
+    for op in pipeline.results:
+        writer.line(f"{sum_name(op.name)}.finish();")
+    if not fragments:
         writer.line(_release_before(kernel, pipeline))
 
 
@@ -124,7 +125,9 @@ def _release_before(kernel: GpuKernel, pipeline: Pipeline) -> str:
 
 
 def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
-    """All operands in shared memory: the products of a stage are one group."""
+    """All operands in shared memory. The products of a stage are one group, or one for every 64
+    tall positions, whose outputs can leave while the last products of the next 64 go on.
+    """
     writer.line("int before = -1;  // the stage before, whose products may be under way")
     base = "const moe::u32 base"
     if _keeps_last(kernel, number):
@@ -134,12 +137,14 @@ def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: 
         with writer.block(""):
             _emit_stage(writer, kernel, pipeline, base, first=True)
             if kernel.resources.borrowed and number == 0:
-                writer.line("release_kept(kept);")
+                writer.line("store_kept(arguments, kept, group);")
             writer.lines(*_NEXT_STAGE, "--stages_left;")
     writer.line("MOE_ROLL")
     with writer.block("for (; stages_left > 0; --stages_left)"):
         _emit_stage(writer, kernel, pipeline, base)
-        writer.lines("moe::group_wait<1>();", _release_before(kernel, pipeline), *_NEXT_STAGE)
+        groups = "Sums::kTall" if kernel.resources.borrowed else "1"
+        wait = f"moe::group_wait<{groups}>();"
+        writer.lines(wait, _release_before(kernel, pipeline), *_NEXT_STAGE)
 
 
 def _emit_stage(
@@ -150,8 +155,17 @@ def _emit_stage(
         f"{base} = moe::uniform(stages.start(kBytes));",
         *_wait_full(kernel),
         "moe::group_fence();",
-        "MOE_UNROLL",
     )
+    if kernel.resources.borrowed:
+        writer.line("MOE_UNROLL")
+        with writer.block("for (int tall = 0; tall < Sums::kTall; ++tall)"):
+            _emit_group(writer, kernel, pipeline, first)
+    else:
+        _emit_group(writer, kernel, pipeline, first)
+
+
+def _emit_group(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, first: bool) -> None:
+    writer.line("MOE_UNROLL")
     with writer.block("for (int block = 0; block < kStageBlocks; ++block)"):
         for buffer in pipeline.buffers:
             _emit_descriptor(writer, kernel, buffer)
@@ -261,9 +275,12 @@ def _emit_products(
             sides[0] = f"{tall.name}_read[step % 2].word"
             blocks = f"{flat.name}_block"
             majors = f"0, {int(_major(flat))}"
+        product = "multiply"
+        if kernel.resources.borrowed:
+            product, sides = "multiply_tall", ["tall", *sides]
         with writer.from_source(kernel.source, op.span):
             writer.line(
-                f"{sum_name(op.sum)}.template multiply<{blocks}>({', '.join(sides)}, "
+                f"{sum_name(op.sum)}.template {product}<{blocks}>({', '.join(sides)}, "
                 f"moe::Product<{kind}, {majors}>{{}}{first});"
             )
 

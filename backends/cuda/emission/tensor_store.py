@@ -12,8 +12,10 @@ from moedsl.backends.cuda.emission.arguments import (
     pointer,
     stride,
 )
+from moedsl.backends.cuda.emission.consumer import sum_name
 from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
-from moedsl.backends.cuda.emission.groups import leaving_type, sum_parameters
+from moedsl.backends.cuda.emission.fills import TILES
+from moedsl.backends.cuda.emission.groups import KEPT_PARAMETERS, leaving_type, sum_parameters
 from moedsl.backends.cuda.emission.maps import (
     coordinates,
     store_box,
@@ -26,10 +28,11 @@ from moedsl.ir.elementwise import Apply, Constant, Load, Store
 from moedsl.lower.resources.specialised import (
     BLOCK_BYTES,
     FLAT_STEP,
+    TALL,
     consumers_of_tile,
     staged_part,
-    stored_bytes,
 )
+from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
@@ -140,38 +143,40 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
     borrows = bool(kernel.resources.borrowed)
     _emit_stage_part(writer, kernel, stores)
-    _emit_store_part(writer, kernel, stores)
     if borrows:
         _emit_kept(writer, kernel)
+        _emit_store_parts(writer, kernel, stores)
+    else:
+        _emit_store_part(writer, kernel, stores)
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group{', const Kept& kept' if borrows else ''}{sum_parameters(kernel)})"
+        f"int group{KEPT_PARAMETERS if borrows else ''}{sum_parameters(kernel)})"
     ):
-        leader = (
-            "moe::lane_index() == 0;  // of each warp" if borrows else "moe::group_thread() == 0;"
-        )
         writer.lines(
             f"using Sums = {leaving_type(kernel)};",
-            f"const bool leads = {leader}",
             "// The last box of this consumer may be higher than what it has.",
             "const int rows = moe::lesser(tile.rows, Groups<kHeight>::row(group) + Sums::kRows);",
             f"const int end = {first_row(kernel)} + rows;",
-            "if (leads) moe::bulk_wait_read<0>();",
-            _SYNC,
         )
         unroll = "MOE_UNROLL" if _unrolls_parts(kernel, stores) else "MOE_ROLL"
-        emit_parts = _emit_parts_at_once if borrows else _emit_parts_in_turn
+        emit_parts = _emit_parts_by_columns if borrows else _emit_parts_in_turn
         emit_parts(writer, kernel, unroll)
     writer.line()
 
 
 def _emit_parts_in_turn(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
     """One part is written while the copy engine reads those before."""
-    writer.lines("int buffer = 0;", unroll)
+    writer.lines(
+        "const bool leads = moe::group_thread() == 0;",
+        "if (leads) moe::bulk_wait_read<0>();",
+        _SYNC,
+        "int buffer = 0;",
+        unroll,
+    )
     with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
         sums = ", ".join(sum_names(kernel))
         writer.lines(
@@ -190,57 +195,96 @@ def _emit_parts_in_turn(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
         writer.line("buffer = buffer == 2 ? 0 : buffer + 1;")
 
 
-def _emit_parts_at_once(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
-    """All parts are written, then the warps have the copy engine store them: first those in the
-    stage that waits for it.
+def _emit_parts_by_columns(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
+    """All parts of 64 columns are written while the last products of the next 64 go on, and stored;
+    those of the last 64 once the next tile's first products go on.
     """
+    last_sums = [sum_name(value.name) for value in kernel.pipelines[-1].results]
     sums = ", ".join(sum_names(kernel))
     writer.lines(
-        "constexpr int kFirst = kBorrowed + kBeside - Sums::kParts;  // of all places",
-        unroll,
+        "kept.tile = tile;",
+        "kept.end = end;",
+        "kept.parts = Sums::kFlatParts;",
+        "MOE_UNROLL",
     )
-    with writer.block("for (int part = 0; part < Sums::kParts; ++part)"):
+    with writer.block("for (int tall = 0; tall < kTalls; ++tall)"):
         writer.lines(
-            "const moe::u32 staged = part_place(kept, group, kFirst + part);",
-            f"stage_part<kHeight>(arguments, tile, group, staged, part, {sums});",
+            f"if (tall == kTalls - 1) next = moe::take_tile<Order>(tiles, {TILES});",
+            *(f"{name}.finish_tall(tall);" for name in last_sums),
+            _SYNC,
+            unroll,
         )
-    writer.lines("moe::fence_async();", _SYNC)
-    with writer.block("if (leads)"):
-        writer.line("int part = moe::warp_index() % 4;")
-        for bound in ("Sums::kParts - kBeside", "Sums::kParts"):
-            writer.line("MOE_ROLL")
-            with writer.block(f"for (; part < {bound}; part += 4)"):
-                writer.lines(
-                    "const moe::u32 staged = part_place(kept, group, kFirst + part);",
-                    "store_part<kHeight>(arguments, tile, group, end, staged, part);",
-                )
-            writer.line("moe::bulk_commit();")
+        with writer.block("for (int part = 0; part < Sums::kFlatParts; ++part)"):
+            number = "tall * Sums::kFlatParts + part"
+            writer.lines(
+                "const moe::u32 staged = part_place(kept, group, tall, part);",
+                f"stage_part<kHeight>(arguments, tile, group, staged, {number}, {sums});",
+            )
+        writer.line("if (tall < kTalls - 1) store_parts(arguments, kept, group, tall);")
 
 
 def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
     """``Kept``, and the places of the parts of a consumer's outputs."""
-    shared, stored = kernel.resources.shared, stored_bytes(kernel.signature)
     lent = kernel.pipelines[-1].buffers[0]
     assert lent.side is Side.COLUMNS
     assert lent.offset == 0
-    share = kernel.schedule.tile.columns // consumers_of_tile(kernel.schedule) * BLOCK_BYTES
+    share = kernel.schedule.tile.columns // consumers_of_tile(kernel.schedule)
+    flat_parts = ceil_div(kernel.schedule.tile.rows, staged_part(swap_ab=True)[0])
     writer.line("// A tile's last stage: outputs lie there until the copy engine has read them.")
     with writer.block("struct Kept", "};"):
-        writer.lines("int slot = -1;", "moe::u32 base = 0;")
+        writer.lines(
+            "int slot = -1;",
+            "moe::u32 base = 0;",
+            "moe::Tile tile{};",
+            "int end = 0;  // of the rows to store",
+            "int parts = 0;  // of 64 columns",
+        )
     writer.lines(
         "",
-        f"constexpr int kBorrowed = {kernel.resources.borrowed};  // parts of a consumer's there",
-        f"constexpr int kBeside = {shared.staging_bytes // stored};",
+        f"constexpr int kTalls = {share // TALL};  // times 64 columns",
+        "// Parts of each that lie in the stage, and beside it.",
+        f"constexpr int kBorrowed = {kernel.resources.borrowed};",
+        f"constexpr int kBeside = {max(0, flat_parts - kernel.resources.borrowed)};",
         "",
-        "// Of a consumer's parts: first where its columns lay, which nobody else has read.",
+        "// The last parts lie beside the stage, those before where their own columns lay, which",
+        "// nobody else has read.",
     )
-    with writer.block("MOE_DEVICE moe::u32 part_place(const Kept& kept, int group, int place)"):
+    with writer.block(
+        "MOE_DEVICE moe::u32 part_place(const Kept& kept, int group, int tall, int part)"
+    ):
         writer.lines(
+            "const int place = kBorrowed + kBeside - kept.parts + part;",
             "const bool borrowed = place < kBorrowed;",
-            f"const moe::u32 there = borrowed ? kept.base + group * {share}",
-            "                                : kStaging + group * kStagingBytes;",
+            "const moe::u32 there = borrowed",
+            f"        ? kept.base + (group * kTalls + tall) * {TALL * BLOCK_BYTES}",
+            "        : kStaging + group * kStagingBytes + tall * (kBeside * kStoredBytes);",
             "return there + (borrowed ? place : place - kBorrowed) * kStoredBytes;",
         )
+    writer.line()
+
+
+def _emit_store_parts(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
+    writer.line("// Has the copy engine store what has been written of 64 columns of `kept.tile`.")
+    with writer.block(
+        "MOE_DEVICE void store_parts("
+        "const Arguments& arguments, const Kept& kept, int group, int tall)"
+    ):
+        writer.lines("moe::fence_async();", _SYNC)
+        with writer.block("if (moe::lane_index() == 0)"):
+            writer.lines(
+                "const moe::Tile& tile = kept.tile;",
+                f"const int column = tile.column + (group * kTalls + tall) * {TALL};",
+                "MOE_ROLL",
+            )
+            with writer.block(
+                "for (int part = moe::warp_index() % 4; part < kept.parts; part += 4)"
+            ):
+                writer.lines(
+                    "const moe::u32 staged = part_place(kept, group, tall, part);",
+                    f"const int row = {first_row(kernel)} + part * {staged_part(swap_ab=True)[0]};",
+                )
+                _emit_boxes(writer, kernel, stores, "row", "column", "kept.end")
+            writer.line("moe::bulk_commit();")
     writer.line()
 
 
@@ -299,15 +343,18 @@ def _emit_store_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> 
         "MOE_DEVICE void store_part(const Arguments& arguments, const moe::Tile& tile, int group, "
         "int end, moe::u32 staged, int part)"
     ):
+        row = f"{first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
+        column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
         writer.line(f"using Sums = {leaving_type(kernel)};")
-        _emit_boxes(writer, kernel, stores)
+        _emit_boxes(writer, kernel, stores, row, column, "end")
     writer.line()
 
 
-def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
+def _emit_boxes(
+    writer: Writer, kernel: GpuKernel, stores: list[Store], row: str, column: str, end: str
+) -> None:
+    """The boxes of a part at ``staged``, whose first row and column are these."""
     signature, swap = kernel.signature, kernel.schedule.swap_ab
-    row = f"{first_row(kernel)} + Groups<kHeight>::row(group) + Sums::part_row(part)"
-    column = "tile.column + Groups<kHeight>::column(group) + Sums::part_column(part)"
     _, width = staged_part(swap)
     for store, place in _places(kernel, stores):
         rows, columns = store_box(kernel, store)
@@ -319,7 +366,7 @@ def _emit_boxes(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> None:
                 signature.rows: row,
                 signature.columns: plus(column, first),
             }
-            box = coordinates(store.access, position, store_clip(kernel, store), "end")
+            box = coordinates(store.access, position, store_clip(kernel, store), end)
             # The last part of a line of columns may have fewer than others.
             there = f"if (Sums::eights(part) > {first // FLAT_STEP}) " if first and not swap else ""
             with writer.from_source(kernel.source, store.span):

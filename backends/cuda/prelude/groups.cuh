@@ -158,13 +158,21 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
     template <class TallBlock, class FlatBlock, class Kind>
     MOE_DEVICE void multiply(u64 tall, u64 flat, Kind kind, bool first = false) {
         MOE_UNROLL
-        for (int i = 0; i < kTall * kHalves; ++i) {
-            const u64 own_tall = advanced(tall, i / kHalves * TallBlock::kNext);
-            const u64 own_flat = advanced(flat, FlatBlock::further(i % kHalves * kProductFlat));
+        for (int i = 0; i < kTall; ++i) multiply_tall<TallBlock, FlatBlock>(i, tall, flat, kind, first);
+    }
+
+    // The same for the `number`-th 64 tall positions alone.
+    template <class TallBlock, class FlatBlock, class Kind>
+    MOE_DEVICE void multiply_tall(int number, u64 tall, u64 flat, Kind kind, bool first = false) {
+        const u64 own_tall = advanced(tall, number * TallBlock::kNext);
+        MOE_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+            float (&own)[kProductFlat / 2] = sum[number * kHalves + half];
+            const u64 own_flat = advanced(flat, FlatBlock::further(half * kProductFlat));
             if (first) {
-                group_multiply(sum[i], own_tall, own_flat, kind);
+                group_multiply(own, own_tall, own_flat, kind);
             } else {
-                group_multiply_add(sum[i], own_tall, own_flat, kind);
+                group_multiply_add(own, own_tall, own_flat, kind);
             }
         }
     }
@@ -183,6 +191,22 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
     MOE_DEVICE void finish() {
         MOE_UNROLL
         for (int i = 0; i < kTall * kHalves; ++i) group_wait<0>(sum[i]);
+    }
+
+    // After the last product of the `number`-th 64 tall positions: their sums may be used. The products
+    // of those behind, a group for each, may go on.
+    template <int kNumber = 0>
+    MOE_DEVICE void finish_tall(int number) {
+        if constexpr (kNumber + 1 < kTall) {
+            if (number > kNumber) {
+                finish_tall<kNumber + 1>(number);
+                return;
+            }
+        }
+        MOE_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+            group_wait<kTall - 1 - kNumber>(sum[kNumber * kHalves + half]);
+        }
     }
 };
 

@@ -78,8 +78,8 @@ class SharedLayout:
 class Resources:
     """The demand of one kernel. ``registers`` is an estimate for the threads that multiply;
     ``sums`` is its largest part, ``sums_count`` tiles of sums. ``fragments`` are for operands that
-    specialised consumers bring to registers. ``borrowed`` parts of every output wait for the copy
-    engine in the last stage of a consumer's tile, where its columns lay.
+    specialised consumers bring to registers. Of every 64 columns of a consumer, ``borrowed`` parts
+    of the outputs wait for the copy engine in the tile's last stage, where these columns lay.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
     for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.

@@ -289,7 +289,9 @@ def _staging_bytes(kernel: TileKernel, sums: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """For all parts of a consumer's outputs at once: in its tile's last stage, and beside it."""
+    """For all parts of a consumer's outputs at once: of every 64 columns in its tile's last stage,
+    and of all beside it.
+    """
 
     borrowed: int
     beside: int
@@ -315,10 +317,9 @@ def _borrowed_room(
         or not all(peels_first(signature, schedule, op.over, op.columns) for op in multiplies)
     ):
         return None
-    columns = tile.columns // sharing
-    parts = columns // TALL * ceil_div(tile.rows, staged_part(swap_ab=True)[0])
-    borrowed = columns * BLOCK_BYTES // stored_bytes(signature)
-    beside = max(1, parts - borrowed)
+    parts = ceil_div(tile.rows, staged_part(swap_ab=True)[0])
+    borrowed = TALL * BLOCK_BYTES // stored_bytes(signature)
+    beside = max(1, tile.columns // sharing // TALL * (parts - borrowed))
     return _Room(borrowed, beside) if borrowed and beside <= _MOST_AT_ONCE else None
 
 
