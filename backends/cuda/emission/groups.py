@@ -249,7 +249,8 @@ def emit_release(writer: Writer, kernel: GpuKernel) -> None:
             writer.lines(
                 "if (kept.slot < 0) return;",
                 "store_parts(arguments, kept, group, kTalls - 1);",
-                "if (moe::lane_index() == 0) moe::bulk_wait_read<0>();",
+                "const bool lent = moe::warp_index() % 4 < kept.parts - kBeside;",
+                "if (lent && moe::lane_index() == 0) moe::bulk_wait_read<0>();",
                 "moe::sync_warp();",
                 "release(kept.slot);",
                 "kept.slot = -1;",

@@ -205,6 +205,7 @@ def _emit_parts_by_columns(writer: Writer, kernel: GpuKernel, unroll: str) -> No
         "kept.tile = tile;",
         "kept.end = end;",
         "kept.parts = Sums::kFlatParts;",
+        "if (moe::lane_index() == 0) moe::bulk_wait_read<0>();  // of parts beside the stage",
         "MOE_UNROLL",
     )
     with writer.block("for (int tall = 0; tall < kTalls; ++tall)"):
