@@ -60,10 +60,7 @@ def specialised_shapes(
     """
     compute, block = kernel.signature.compute, block_depth(kernel.signature.compute)
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
-    swap = draw(st.booleans())
-    swap = not swap if flat_obstacle(kernel, swap) else swap
-    consumers = draw(st.sampled_from((2, 1, 3)))
-    pingpong = consumers > 1 and draw(st.booleans())
+    swap, consumers, pingpong, store = draw(_consumers(kernel))
     shared = not any(gathered(op.lhs) for op in contracts)
     cluster = draw(st.sampled_from(_CLUSTERS if shared else _CLUSTERS[:3]))
     flat = [op.lhs if swap else op.rhs for op in contracts]
@@ -72,7 +69,10 @@ def specialised_shapes(
     most = _SUMS * 128 * sharing // len(contracts)
     shapes = _shapes(sharing, swap, inner, cluster, min(largest, MOST_BOX), most)
     assume(shapes)
-    columns = draw(st.sampled_from(sorted(shapes)))
+    widths = sorted(shapes)
+    if swap and store is EpilogueStore.TMA:  # side by side, consumers keep most outputs
+        widths = [width for width in widths if width % (TALL * sharing) == 0] or widths
+    columns = draw(st.sampled_from(widths))
     rows = draw(st.sampled_from(shapes[columns]))
     lower = [height for height in shapes[columns] if height < rows]
     tails = draw(st.sets(st.sampled_from(lower), max_size=4)) if lower else set()
@@ -88,9 +88,6 @@ def specialised_shapes(
     depth = draw(st.sampled_from(depths))
     groups = producer_groups(op.lhs for op in contracts), consumers
     producer, consumer = draw(st.sampled_from(REGISTERS[groups]))
-    store = EpilogueStore.STAGED
-    if not store_obstacle(kernel) and draw(st.booleans()):
-        store = EpilogueStore.TMA
     evictions = [eviction for eviction in Eviction if eviction is not Eviction.ONCE]
     once = [Eviction.ONCE] if kernel.signature.row_grouped else []
     return Schedule(
@@ -109,6 +106,24 @@ def specialised_shapes(
         column_eviction=draw(st.sampled_from([*evictions, *once])),
         epilogue_store=store,
     )
+
+
+@st.composite
+def _consumers(draw: st.DrawFn, kernel: MoeKernel) -> tuple[bool, int, bool, EpilogueStore]:
+    """``swap_ab``, how many consumers there are, whether they take turns, and who stores.
+
+    One draw in four is what it takes for outputs to wait in a tile's last stage, which would be
+    rare otherwise.
+    """
+    by_engine = not store_obstacle(kernel)
+    if by_engine and not flat_obstacle(kernel, swap_ab=True) and draw(st.integers(0, 3)) == 3:
+        return True, draw(st.sampled_from((2, 3))), False, EpilogueStore.TMA
+    swap = draw(st.booleans())
+    swap = not swap if flat_obstacle(kernel, swap) else swap
+    consumers = draw(st.sampled_from((2, 1, 3)))
+    pingpong = consumers > 1 and draw(st.booleans())
+    tma = by_engine and draw(st.booleans())
+    return swap, consumers, pingpong, EpilogueStore.TMA if tma else EpilogueStore.STAGED
 
 
 @cache

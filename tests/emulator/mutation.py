@@ -224,12 +224,13 @@ SUBJECTS: dict[str, Subject] = {
         forward(4, 520, 136, gather=True),
         replace(
             PAIRED,
-            tile=TileShape(64, 256, 64),
+            tile=TileShape(96, 256, 64),
+            tails=(64, 48, 32, 16),
             cooperation=Cooperation.COOPERATIVE,
             epilogue_store=EpilogueStore.TMA,
             consumer_registers=208,
         ),
-        ((180, 0, 1, 125), (5, 70, 16, 0)),
+        ((250, 0, 1, 180), (5, 70, 16, 0)),
         "sm_90a",
     ),
     # Consumers share rows of tiles of 128, and columns of those of 64.
