@@ -48,14 +48,22 @@ class Measurement:
     left_out: dict[str, str]
 
 
-def read_clock() -> int:
-    """SM clock of GPU 0 in MHz, through nvidia-smi; 0 where that is not there."""
+def read_clock(work: Callable[[], Any]) -> int:
+    """SM clock of GPU 0 in MHz, through nvidia-smi, which takes longer to start than a clock to
+    change: ``work`` goes on meanwhile. 0 where that program is not there.
+    """
     command = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits", "--id=0"]
     try:
-        return int(
-            subprocess.run(command, check=False, capture_output=True, text=True, timeout=10).stdout
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as asked:
+            end = time.perf_counter() + 10
+            while asked.poll() is None:
+                work()
+                if time.perf_counter() > end:
+                    asked.kill()
+            return int(asked.communicate()[0])
+    except (OSError, ValueError):
         return 0
 
 
@@ -168,13 +176,12 @@ def _clock_under(run: Callable[[], Any]) -> int:
     """SM clock while ``run`` keeps the GPU busy for about a third of a second."""
     import torch
 
-    end = time.perf_counter() + 0.3
-    while time.perf_counter() < end:
+    def work() -> None:
         for _ in range(8):
             run()
         torch.cuda.current_stream().synchronize()
-    for _ in range(64):
-        run()
-    clock = read_clock()
-    torch.cuda.synchronize()
-    return clock
+
+    end = time.perf_counter() + 0.3
+    while time.perf_counter() < end:
+        work()
+    return read_clock(work)

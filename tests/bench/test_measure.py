@@ -115,8 +115,8 @@ def test_a_rival_that_fails_is_left_out(number: int, bench: Bench) -> None:
 
 def test_a_clock_that_cannot_be_read_is_0(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert measure.read_clock() == 0
+    assert measure.read_clock(lambda: None) == 0
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho 1455\n")
     tool.chmod(0o755)
-    assert measure.read_clock() == 1455
+    assert measure.read_clock(lambda: None) == 1455
