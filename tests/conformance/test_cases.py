@@ -25,9 +25,14 @@ def test_the_same_seed_draws_the_same_cases() -> None:
 
 
 def test_cases_show_every_kernel_on_exact_data() -> None:
-    drawn = [case for number in range(24) for case in draw(1, number, "sm_80", 25)]
-    assert {case.kernel for case in drawn} == kernels().keys()
-    assert {batch.mode for case in drawn for batch in case.batches} == {Mode.EXACT}
+    missing = set(kernels())
+    for number in range(100):  # versions of hypothesis have taken 16 to 26
+        drawn = draw(1, number, "sm_80", 25)
+        assert {batch.mode for case in drawn for batch in case.batches} == {Mode.EXACT}
+        missing -= {case.kernel for case in drawn}
+        if not missing:
+            break
+    assert not missing
 
 
 def test_interpreter_and_emulator_are_equal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,6 +126,13 @@ def test_stages_that_are_given_deeper_are_fewer(depth: int) -> None:
     assert chosen({"tile.depth": depth}).stages == min(8, usual.stages * 128 // depth)
 
 
+@pytest.mark.parametrize("rows", [8, 300, 4000])
+def test_the_largest_depth_that_is_given_leaves_two_stages(rows: int) -> None:
+    request = ScheduleRequest("s", "test", given={"tile.depth": 256})
+    schedule = choose_schedule(KERNELS["forward"], TARGETS["sm_86"], request, rows)
+    assert (schedule.tile.depth, schedule.stages) == (256, 2)
+
+
 @pytest.mark.parametrize("rows", [8, 300, 800, None])
 def test_large_tiles_that_are_given_leave_room_for_two_stages(rows: int | None) -> None:
     kernel, target = KERNELS["forward"], TARGETS["sm_86"]

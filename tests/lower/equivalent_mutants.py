@@ -148,4 +148,15 @@ EQUIVALENT: dict[str, str] = {
     "backends/cuda/emission/groups.py emit_consumer: writer.lines('moe::Ring<kRingSlots> tiles;',"
     " 'Stages stages;') → writer.lines('Stages stages;',"
     " 'moe::Ring<kRingSlots> tiles;')": INDEPENDENT,
+    "backends/cuda/emission/tensor_store.py _unrolls_parts:"
+    " kernel.signature.tensor(s.access.tensor).dtype.bytes >= 4"
+    " → kernel.signature.tensor(s.access.tensor).dtype.bytes > 4": CODE_SIZE,
+    "backends/cuda/emission/tensor_store.py _emit_kept: writer.lines('int slot = -1;', 'moe::u32"
+    " base = 0;', 'moe::Tile tile{};', 'int end = 0;  // of the rows to store', 'int parts = 0;"
+    "  // of 64 columns') → writer.lines('moe::u32 base = 0;', 'int slot = -1;', 'moe::Tile"
+    " tile{};', 'int end = 0;  // of the rows to store', 'int parts = 0;"
+    "  // of 64 columns')": INDEPENDENT,
+    "backends/cuda/emission/fills.py _emit_tensor_copies: any((sharing(kernel.schedule, b) is not"
+    " Sharing.NEVER for _, b in copies)) → all((sharing(kernel.schedule, b) is not Sharing.NEVER"
+    " for _, b in copies))": "all that a producer brings in is of one side, and shared alike",
 }
