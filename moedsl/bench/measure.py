@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from moedsl.bench.kernels import Workload
 
 T = TypeVar("T")
+_PATIENCE = 10.0
+"""Seconds that nvidia-smi may take."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,20 @@ def read_clock(work: Callable[[], Any]) -> int:
     """
     command = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits", "--id=0"]
     try:
-        with subprocess.Popen(
+        asked = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as asked:
-            end = time.perf_counter() + 10
-            while asked.poll() is None:
-                work()
-                if time.perf_counter() > end:
-                    asked.kill()
-            return int(asked.communicate()[0])
-    except (OSError, ValueError):
+        )
+    except OSError:
         return 0
+    with asked:
+        end = time.perf_counter() + _PATIENCE
+        try:
+            while asked.poll() is None and time.perf_counter() < end:
+                work()
+        finally:
+            asked.kill()  # of no effect once it has ended
+        answer = asked.communicate()[0]
+    return int(answer) if answer.strip().isdigit() else 0
 
 
 def measure(
@@ -173,11 +178,11 @@ def _time_batch(run: Callable[[], Any], count: int) -> float:
 
 
 def _clock_under(run: Callable[[], Any]) -> int:
-    """SM clock while ``run`` keeps the GPU busy for about a third of a second."""
+    """SM clock while ``run`` keeps the GPU busy, which it has for a third of a second before."""
     import torch
 
     def work() -> None:
-        for _ in range(8):
+        for _ in range(32):  # so many that small ones leave hardly a gap
             run()
         torch.cuda.current_stream().synchronize()
 

@@ -54,25 +54,26 @@ def can_specialise(kernel: MoeKernel, target: Target) -> bool:
 def specialised_shapes(
     draw: st.DrawFn, kernel: MoeKernel, target: Target, largest: int
 ) -> Schedule:
-    """What only specialised warps can be told, and tiles up to ``largest`` that fit it.
+    """What only specialised warps can be told, and tiles up to ``largest`` that fit it, or wider
+    where consumers keep outputs.
 
     Tiles are of whole products for each consumer; few demand more than ``target`` has.
     """
     compute, block = kernel.signature.compute, block_depth(kernel.signature.compute)
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
-    swap, consumers, pingpong, store = draw(_consumers(kernel))
+    swap, consumers, pingpong, store, keeps = draw(_consumers(kernel))
     shared = not any(gathered(op.lhs) for op in contracts)
     cluster = draw(st.sampled_from(_CLUSTERS if shared else _CLUSTERS[:3]))
     flat = [op.lhs if swap else op.rhs for op in contracts]
     inner = all(depth_inner(access, op.over) for access, op in zip(flat, contracts, strict=True))
     sharing = 1 if pingpong else consumers
     most = _SUMS * 128 * sharing // len(contracts)
-    shapes = _shapes(sharing, swap, inner, cluster, min(largest, MOST_BOX), most)
+    widest = MOST_BOX if keeps else min(largest, MOST_BOX)
+    shapes = _shapes(sharing, swap, inner, cluster, min(largest, MOST_BOX), widest, most)
+    if keeps:
+        shapes = {width: each for width, each in shapes.items() if width % (TALL * sharing) == 0}
     assume(shapes)
-    widths = sorted(shapes)
-    if swap and store is EpilogueStore.TMA:  # side by side, consumers keep most outputs
-        widths = [width for width in widths if width % (TALL * sharing) == 0] or widths
-    columns = draw(st.sampled_from(widths))
+    columns = draw(st.sampled_from(sorted(shapes)))
     rows = draw(st.sampled_from(shapes[columns]))
     lower = [height for height in shapes[columns] if height < rows]
     tails = draw(st.sets(st.sampled_from(lower), max_size=4)) if lower else set()
@@ -109,26 +110,33 @@ def specialised_shapes(
 
 
 @st.composite
-def _consumers(draw: st.DrawFn, kernel: MoeKernel) -> tuple[bool, int, bool, EpilogueStore]:
-    """``swap_ab``, how many consumers there are, whether they take turns, and who stores.
+def _consumers(draw: st.DrawFn, kernel: MoeKernel) -> tuple[bool, int, bool, EpilogueStore, bool]:
+    """``swap_ab``, how many consumers there are, whether they take turns, who stores, and whether
+    they are to share columns only.
 
-    One draw in four is what it takes for outputs to wait in a tile's last stage, which would be
-    rare otherwise.
+    One draw in four, or fewer, is what it takes for outputs to wait in a tile's last stage, which
+    would be rare otherwise: of few columns, or of 64 after the other.
     """
     by_engine = not store_obstacle(kernel)
     if by_engine and not flat_obstacle(kernel, swap_ab=True) and draw(st.integers(0, 3)) == 3:
-        return True, draw(st.sampled_from((2, 3))), False, EpilogueStore.TMA
+        return True, draw(st.sampled_from((2, 3))), False, EpilogueStore.TMA, True
     swap = draw(st.booleans())
     swap = not swap if flat_obstacle(kernel, swap) else swap
     consumers = draw(st.sampled_from((2, 1, 3)))
     pingpong = consumers > 1 and draw(st.booleans())
     tma = by_engine and draw(st.booleans())
-    return swap, consumers, pingpong, EpilogueStore.TMA if tma else EpilogueStore.STAGED
+    return swap, consumers, pingpong, EpilogueStore.TMA if tma else EpilogueStore.STAGED, False
 
 
 @cache
 def _shapes(
-    sharing: int, swap: bool, inner: bool, cluster: tuple[int, int], largest: int, most: int
+    sharing: int,
+    swap: bool,
+    inner: bool,
+    cluster: tuple[int, int],
+    highest: int,
+    widest: int,
+    most: int,
 ) -> dict[int, list[int]]:
     """Tile columns, with the heights that ``sharing`` consumers take, of up to ``most`` sums."""
     unit = cluster[0] * cluster[1] * FLAT_STEP
@@ -136,9 +144,9 @@ def _shapes(
     shapes = {
         columns: [
             height
-            for height in range(unit, largest + 1, unit)
+            for height in range(unit, highest + 1, unit)
             if height * columns <= most and share_groups(height, columns, sharing, swap, inner)
         ]
-        for columns in range(step, largest + 1, step)
+        for columns in range(step, widest + 1, step)
     }
     return {columns: heights for columns, heights in shapes.items() if heights}

@@ -116,7 +116,23 @@ def test_a_rival_that_fails_is_left_out(number: int, bench: Bench) -> None:
 def test_a_clock_that_cannot_be_read_is_0(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert measure.read_clock(lambda: None) == 0
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 1455\n")
+    nvidia_smi(tmp_path, "echo no such GPU")
+    assert measure.read_clock(lambda: None) == 0
+    nvidia_smi(tmp_path, "exec /bin/sleep 60")
+    monkeypatch.setattr(measure, "_PATIENCE", 0.2)
+    assert measure.read_clock(lambda: None) == 0
+
+
+def test_work_goes_on_while_the_clock_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    at_work = tmp_path / "at work"
+    nvidia_smi(tmp_path, f"while [ ! -e '{at_work}' ]; do :; done; echo 1455")
+    assert measure.read_clock(at_work.touch) == 1455
+
+
+def nvidia_smi(folder: Path, script: str) -> None:
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    assert measure.read_clock(lambda: None) == 1455

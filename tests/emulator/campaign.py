@@ -120,7 +120,7 @@ class Program:
                 f"{schedule.cooperation}": True,
                 "stages of several lengths": found.shared.stage_slots > schedule.stages,
                 "operands in registers": found.fragments > 0,
-                "outputs in the last stage": found.borrowed > 0,
+                "outputs in the last stage": found.kept is not None,
                 f"consumers {schedule.consumers}": True,
                 f"cluster {schedule.cluster_rows} x {schedule.cluster_columns}": True,
                 f"store {schedule.epilogue_store}{' with swap_ab' * schedule.swap_ab}": True,

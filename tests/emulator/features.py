@@ -261,6 +261,14 @@ SPECIALISED: dict[str, tuple[MoeKernel, Schedule]] = {
         forward(4, 520, 200, weights="ekn"),
         replace(KEPT, tile=TileShape(64, 256, 64), tails=(48, 8)),
     ),
+    "kept, wide, two sums": (
+        gate_up(experts=4, n=520, k=136),
+        replace(KEPT, tile=TileShape(64, 256, 64), stages=2),
+    ),
+    "kept, wide, f32": (
+        forward(4, 520, 136, output=DType.F32),
+        replace(KEPT, tile=TileShape(96, 256, 64), tails=(56, 8)),
+    ),
     "kept, gathered in pairs": (
         forward(4, 520, 72, gather=True),
         replace(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from moedsl.lower.resources import WarpLayout
 
 
-KEPT_PARAMETERS = ", Kept& kept, moe::Ring<kRingSlots>& tiles, moe::Tile& next"
-_KEPT_ARGUMENTS = ", kept, tiles, next"
+_KEPT = {"Kept&": "kept", "moe::Ring<kRingSlots>&": "tiles", "moe::Tile&": "next"}
+"""Types and names of what consumers that keep outputs hand from tile to tile."""
 _AHEAD_REGISTERS = 144
 """Of a thread, for the next part of all splits and what comes of them; with more, ptxas spills."""
 
@@ -104,10 +104,22 @@ def _fetches_ahead(kernel: GpuKernel) -> bool:
     return 16 * sums * (splits + 1) <= _AHEAD_REGISTERS
 
 
-def sum_parameters(kernel: GpuKernel) -> str:
-    """All that leaves, behind other parameters of a function."""
-    constant = "" if kernel.joins_parts or kernel.resources.borrowed else "const "
+def sum_parameters(kernel: GpuKernel, *, finished: bool = True) -> str:
+    """All that leaves, behind other parameters of a function; ``finished`` unless products may be
+    under way.
+    """
+    constant = "const " if finished and not kernel.joins_parts else ""
     return "".join(f", {constant}{leaving_type(kernel)}& {name}" for name in sum_names(kernel))
+
+
+def kept_parameters(kernel: GpuKernel) -> str:
+    """What goes on from tile to tile, behind other parameters of a function."""
+    parameters = "".join(f", {kind} {name}" for kind, name in _KEPT.items())
+    return parameters if kernel.resources.kept else ""
+
+
+def _kept_arguments(kernel: GpuKernel) -> str:
+    return "".join(f", {name}" for name in _KEPT.values()) if kernel.resources.kept else ""
 
 
 def emit_run(writer: Writer, kernel: GpuKernel) -> None:
@@ -117,7 +129,7 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void run_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"Stages& stages, int group{KEPT_PARAMETERS if kernel.resources.borrowed else ''})"
+        f"Stages& stages, int group{kept_parameters(kernel)})"
     ):
         writer.line(f"using Sums = {sums_type(kernel)};")
         for pipeline in kernel.pipelines:
@@ -131,8 +143,8 @@ def emit_run(writer: Writer, kernel: GpuKernel) -> None:
         if kernel.schedule.cooperation is Cooperation.PINGPONG:
             writer.line("pass_turn(group);")
         leaving = _emit_join(writer, kernel, names) if kernel.joins_parts else names
-        kept = _KEPT_ARGUMENTS if kernel.resources.borrowed else ""
-        writer.line(f"store_tile<kHeight>(arguments, tile, group{kept}, {', '.join(leaving)});")
+        handed = f"arguments, tile, group{_kept_arguments(kernel)}"
+        writer.line(f"store_tile<kHeight>({handed}, {', '.join(leaving)});")
     writer.line()
 
 
@@ -170,11 +182,11 @@ def _emit_join(writer: Writer, kernel: GpuKernel, names: list[str]) -> list[str]
 def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
     """``consume``: tile after tile; ``release``: a stage has been read."""
     pingpong = kernel.schedule.cooperation is Cooperation.PINGPONG
-    borrows = bool(kernel.resources.borrowed)
+    keeps = kernel.resources.kept is not None
     with writer.block("MOE_DEVICE void consume(const Arguments& arguments, int group)"):
         writer.lines("moe::Ring<kRingSlots> tiles;", "Stages stages;")
         take = f"moe::take_tile<Order>(tiles, {TILES});"
-        if borrows:
+        if keeps:
             writer.lines("Kept kept;", f"moe::Tile next = {take}")
         writer.line("MOE_ROLL")
         with writer.block("for (;;)"):
@@ -186,18 +198,18 @@ def emit_consumer(writer: Writer, kernel: GpuKernel) -> None:
                     "// The first consumer's first turn does not wait for another's.",
                     "const moe::u32 parity = group == 0 ? tiles.parity ^ 1 : tiles.parity;",
                 )
-            writer.line(f"const moe::Tile tile = {'next;' if borrows else take}")
+            writer.line(f"const moe::Tile tile = {'next;' if keeps else take}")
             writer.line("if (tile.expert < 0) break;")
             if pingpong:
                 with writer.block("if (!mine)"):
                     writer.lines("skip_tile(arguments, tile, stages);", "continue;")
                 writer.line("moe::barrier_wait(kTurn + group * 8, parity);")
-            arguments = f"arguments, tile, stages, group{_KEPT_ARGUMENTS if borrows else ''}"
+            arguments = f"arguments, tile, stages, group{_kept_arguments(kernel)}"
             emit_height_switch(writer, kernel, "moe::uniform(tile.height)", arguments)
-        if borrows:
+        if keeps:
             writer.line("store_kept(arguments, kept, group);")
         if kernel.epilogue.store is EpilogueStore.TMA:
-            leads = "moe::lane_index()" if borrows else "moe::group_thread()"
+            leads = "moe::lane_index()" if keeps else "moe::group_thread()"
             writer.line(f"if ({leads} == 0) moe::bulk_wait<0>();")
     writer.line()
 
@@ -237,7 +249,7 @@ def emit_release(writer: Writer, kernel: GpuKernel) -> None:
         arrive = f"moe::arrive_at<{cluster}>(kEmpty + stage * 8, moe::lane_index());"
         writer.line(f"if ({which}) {arrive}")
     writer.line()
-    if kernel.resources.borrowed:
+    if kernel.resources.kept:
         writer.lines(
             "// Stores what is left of the tile before; its stage is free once the copy engine has",
             "// read it. Threads wrote there, but showed that to the copy engine before: whoever",

@@ -76,7 +76,11 @@ def _sides(kernel: GpuKernel, op: MultiplyAdd) -> tuple[str, str]:
 
 
 def emit_pipeline(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: int) -> None:
-    """The products of sum ``number`` of one tile, stage by stage."""
+    """The products of sum ``number`` of one tile, stage by stage.
+
+    Where outputs are kept in the last stage, that is not released, and the products of the last sum
+    are under way: ``store_tile`` finishes them, those of each 64 columns by themselves.
+    """
     emit_range(writer, kernel, pipeline.over)
     writer.line(f"constexpr moe::u32 kBytes = stage_bytes{number}(kHeight);")
     for buffer in pipeline.buffers:
@@ -106,7 +110,7 @@ def starts_sums(kernel: GpuKernel, pipeline: Pipeline) -> bool:
 
 def _keeps_last(kernel: GpuKernel, number: int) -> bool:
     """Whether the last stage of sum ``number`` is kept for outputs."""
-    return kernel.resources.borrowed > 0 and number == len(kernel.pipelines) - 1
+    return kernel.resources.kept is not None and number == len(kernel.pipelines) - 1
 
 
 def _wait_full(kernel: GpuKernel) -> tuple[str, ...]:
@@ -136,13 +140,13 @@ def _emit_stages(writer: Writer, kernel: GpuKernel, pipeline: Pipeline, number: 
     if starts_sums(kernel, pipeline):
         with writer.block(""):
             _emit_stage(writer, kernel, pipeline, base, first=True)
-            if kernel.resources.borrowed and number == 0:
+            if kernel.resources.kept and number == 0:
                 writer.line("store_kept(arguments, kept, group);")
             writer.lines(*_NEXT_STAGE, "--stages_left;")
     writer.line("MOE_ROLL")
     with writer.block("for (; stages_left > 0; --stages_left)"):
         _emit_stage(writer, kernel, pipeline, base)
-        groups = "Sums::kTall" if kernel.resources.borrowed else "1"
+        groups = "Sums::kTall" if kernel.resources.kept else "1"
         wait = f"moe::group_wait<{groups}>();"
         writer.lines(wait, _release_before(kernel, pipeline), *_NEXT_STAGE)
 
@@ -156,7 +160,7 @@ def _emit_stage(
         *_wait_full(kernel),
         "moe::group_fence();",
     )
-    if kernel.resources.borrowed:
+    if kernel.resources.kept:
         writer.line("MOE_UNROLL")
         with writer.block("for (int tall = 0; tall < Sums::kTall; ++tall)"):
             _emit_group(writer, kernel, pipeline, first)
@@ -276,7 +280,7 @@ def _emit_products(
             blocks = f"{flat.name}_block"
             majors = f"0, {int(_major(flat))}"
         product = "multiply"
-        if kernel.resources.borrowed:
+        if kernel.resources.kept:
             product, sides = "multiply_tall", ["tall", *sides]
         with writer.from_source(kernel.source, op.span):
             writer.line(

@@ -15,7 +15,7 @@ from moedsl.backends.cuda.emission.arguments import (
 from moedsl.backends.cuda.emission.consumer import sum_name
 from moedsl.backends.cuda.emission.epilogue import emit_value, sum_names
 from moedsl.backends.cuda.emission.fills import TILES
-from moedsl.backends.cuda.emission.groups import KEPT_PARAMETERS, leaving_type, sum_parameters
+from moedsl.backends.cuda.emission.groups import kept_parameters, leaving_type, sum_parameters
 from moedsl.backends.cuda.emission.maps import (
     coordinates,
     store_box,
@@ -32,7 +32,6 @@ from moedsl.lower.resources.specialised import (
     consumers_of_tile,
     staged_part,
 )
-from moedsl.work import ceil_div
 
 if TYPE_CHECKING:
     from moedsl.backends.cuda.emission.writer import Writer
@@ -141,9 +140,9 @@ class _Elements:
 def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     """``store_tile``: part by part through shared memory, and from there by the copy engine."""
     stores = [op for op in kernel.epilogue.body if isinstance(op, Store)]
-    borrows = bool(kernel.resources.borrowed)
+    keeps = kernel.resources.kept is not None
     _emit_stage_part(writer, kernel, stores)
-    if borrows:
+    if keeps:
         _emit_kept(writer, kernel)
         _emit_store_parts(writer, kernel, stores)
     else:
@@ -151,10 +150,12 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
     writer.line(
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
+    if keeps:
+        writer.line("// The next tile is taken, and how to multiply it known, once all is there.")
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group{KEPT_PARAMETERS if borrows else ''}{sum_parameters(kernel)})"
+        f"int group{kept_parameters(kernel)}{sum_parameters(kernel, finished=not keeps)})"
     ):
         writer.lines(
             f"using Sums = {leaving_type(kernel)};",
@@ -163,7 +164,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
             f"const int end = {first_row(kernel)} + rows;",
         )
         unroll = "MOE_UNROLL" if _unrolls_parts(kernel, stores) else "MOE_ROLL"
-        emit_parts = _emit_parts_by_columns if borrows else _emit_parts_in_turn
+        emit_parts = _emit_parts_by_columns if keeps else _emit_parts_in_turn
         emit_parts(writer, kernel, unroll)
     writer.line()
 
@@ -197,40 +198,45 @@ def _emit_parts_in_turn(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
 
 def _emit_parts_by_columns(writer: Writer, kernel: GpuKernel, unroll: str) -> None:
     """All parts of 64 columns are written while the last products of the next 64 go on, and stored;
-    those of the last 64 once the next tile's first products go on.
+    those of the last 64 once the next tile's first products go on. Which tile that is, a consumer
+    learns while it would wait for products anyway.
     """
     last_sums = [sum_name(value.name) for value in kernel.pipelines[-1].results]
-    sums = ", ".join(sum_names(kernel))
+    sums, talls = ", ".join(sum_names(kernel)), _talls(kernel)
     writer.lines(
         "kept.tile = tile;",
         "kept.end = end;",
         "kept.parts = Sums::kFlatParts;",
         "if (moe::lane_index() == 0) moe::bulk_wait_read<0>();  // of parts beside the stage",
-        "MOE_UNROLL",
     )
-    with writer.block("for (int tall = 0; tall < kTalls; ++tall)"):
+    for tall in range(talls):
+        if tall == talls - 1:
+            writer.line(f"next = moe::take_tile<Order>(tiles, {TILES});")
         writer.lines(
-            f"if (tall == kTalls - 1) next = moe::take_tile<Order>(tiles, {TILES});",
-            *(f"{name}.finish_tall(tall);" for name in last_sums),
+            *(f"{name}.template finish_tall<{tall}>();" for name in last_sums),
             _SYNC,
             unroll,
         )
         with writer.block("for (int part = 0; part < Sums::kFlatParts; ++part)"):
-            number = "tall * Sums::kFlatParts + part"
             writer.lines(
-                "const moe::u32 staged = part_place(kept, group, tall, part);",
-                f"stage_part<kHeight>(arguments, tile, group, staged, {number}, {sums});",
+                f"const moe::u32 staged = part_place(kept, group, {tall}, part);",
+                f"stage_part<kHeight, {tall}>(arguments, tile, group, staged, part, {sums});",
             )
-        writer.line("if (tall < kTalls - 1) store_parts(arguments, kept, group, tall);")
+        if tall < talls - 1:
+            writer.line(f"store_parts(arguments, kept, group, {tall});")
+
+
+def _talls(kernel: GpuKernel) -> int:
+    """How many times 64 columns a consumer has, where consumers share the columns of a tile."""
+    return kernel.schedule.tile.columns // consumers_of_tile(kernel.schedule) // TALL
 
 
 def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
     """``Kept``, and the places of the parts of a consumer's outputs."""
-    lent = kernel.pipelines[-1].buffers[0]
+    kept, lent = kernel.resources.kept, kernel.pipelines[-1].buffers[0]
+    assert kept is not None
     assert lent.side is Side.COLUMNS
     assert lent.offset == 0
-    share = kernel.schedule.tile.columns // consumers_of_tile(kernel.schedule)
-    flat_parts = ceil_div(kernel.schedule.tile.rows, staged_part(swap_ab=True)[0])
     writer.line("// A tile's last stage: outputs lie there until the copy engine has read them.")
     with writer.block("struct Kept", "};"):
         writer.lines(
@@ -242,10 +248,10 @@ def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
         )
     writer.lines(
         "",
-        f"constexpr int kTalls = {share // TALL};  // times 64 columns",
-        "// Parts of each that lie in the stage, and beside it.",
-        f"constexpr int kBorrowed = {kernel.resources.borrowed};",
-        f"constexpr int kBeside = {max(0, flat_parts - kernel.resources.borrowed)};",
+        f"constexpr int kTalls = {_talls(kernel)};  // times 64 columns of a consumer",
+        "// Of the parts of each in the highest tile, how many lie in the stage, and beside it.",
+        f"constexpr int kInStage = {kept.in_stage};",
+        f"constexpr int kBeside = {kept.beside};",
         "",
         "// The last parts lie beside the stage, those before where their own columns lay, which",
         "// nobody else has read.",
@@ -254,12 +260,12 @@ def _emit_kept(writer: Writer, kernel: GpuKernel) -> None:
         "MOE_DEVICE moe::u32 part_place(const Kept& kept, int group, int tall, int part)"
     ):
         writer.lines(
-            "const int place = kBorrowed + kBeside - kept.parts + part;",
-            "const bool borrowed = place < kBorrowed;",
-            "const moe::u32 there = borrowed",
+            "const int place = kInStage + kBeside - kept.parts + part;",
+            "const bool in_stage = place < kInStage;",
+            "const moe::u32 there = in_stage",
             f"        ? kept.base + (group * kTalls + tall) * {TALL * BLOCK_BYTES}",
             "        : kStaging + group * kStagingBytes + tall * (kBeside * kStoredBytes);",
-            "return there + (borrowed ? place : place - kBorrowed) * kStoredBytes;",
+            "return there + (in_stage ? place : place - kInStage) * kStoredBytes;",
         )
     writer.line()
 
@@ -305,14 +311,20 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> 
     flat, tall = "moe::lane_index() % 4 * 2", "moe::warp_index() % 4 * 16 + moe::lane_index() / 4"
     row, column = (flat, tall) if swap else (tall, flat)
     writer.line(f"// The outputs of one part, {rows} rows by {columns} columns, to shared memory.")
-    writer.line("template <int kHeight>")
+    keeps = kernel.resources.kept is not None
+    if keeps:
+        # Sums of other columns may be under way: asking which of all it is, ptxas would have each
+        # product wait for the one before (C7514).
+        writer.line("// `own` counts those of the kTall-th 64 columns.")
+    writer.line(f"template <int kHeight{', int kTall' if keeps else ''}>")
     with writer.block(
         "MOE_DEVICE void stage_part(const Arguments& arguments, const moe::Tile& tile, "
-        f"int group, moe::u32 staged, int part{sum_parameters(kernel)})"
+        f"int group, moe::u32 staged, int {'own' if keeps else 'part'}{sum_parameters(kernel)})"
     ):
         elements = _Elements(writer, kernel)
         writer.lines(
             f"using Sums = {leaving_type(kernel)};",
+            *(["const int part = kTall * Sums::kFlatParts + own;"] if keeps else []),
             f"const int row = Groups<kHeight>::row(group) + Sums::part_row(part) + {row};",
             "const int column = Groups<kHeight>::column(group) + Sums::part_column(part)"
             f" + {column};",
@@ -320,7 +332,8 @@ def _emit_stage_part(writer: Writer, kernel: GpuKernel, stores: list[Store]) -> 
         elements.emit_loads(flat=False)
         for name in names:
             writer.line(f"float {name}_taken[4][4];")
-            writer.line(f"{name}.take({name}_taken, part);")
+            bounds = "<kTall * Sums::kFlatParts, (kTall + 1) * Sums::kFlatParts>" if keeps else ""
+            writer.line(f"{name}.{'template ' if keeps else ''}take{bounds}({name}_taken, part);")
         writer.line("MOE_UNROLL")
         with writer.block("for (int j = 0; j < 4; ++j)"):
             writer.line("if (j >= Sums::eights(part)) continue;")

@@ -193,16 +193,10 @@ struct GroupSums : GroupParts<kTallCount, kFlatCount, kSwap> {
         for (int i = 0; i < kTall * kHalves; ++i) group_wait<0>(sum[i]);
     }
 
-    // After the last product of the `number`-th 64 tall positions: their sums may be used. The products
+    // After the last product of the `kNumber`-th 64 tall positions: their sums may be used. The products
     // of those behind, a group for each, may go on.
-    template <int kNumber = 0>
-    MOE_DEVICE void finish_tall(int number) {
-        if constexpr (kNumber + 1 < kTall) {
-            if (number > kNumber) {
-                finish_tall<kNumber + 1>(number);
-                return;
-            }
-        }
+    template <int kNumber>
+    MOE_DEVICE void finish_tall() {
         MOE_UNROLL
         for (int half = 0; half < kHalves; ++half) {
             group_wait<kTall - 1 - kNumber>(sum[kNumber * kHalves + half]);

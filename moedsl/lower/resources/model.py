@@ -75,11 +75,21 @@ class SharedLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptParts:
+    """Room for all outputs of every 64 columns of a consumer, in parts of 32 rows: ``in_stage`` are
+    where these columns lay in the tile's last stage, and ``beside`` have room of their own.
+    """
+
+    in_stage: int
+    beside: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """The demand of one kernel. ``registers`` is an estimate for the threads that multiply;
     ``sums`` is its largest part, ``sums_count`` tiles of sums. ``fragments`` are for operands that
-    specialised consumers bring to registers. Of every 64 columns of a consumer, ``borrowed`` parts
-    of the outputs wait for the copy engine in the tile's last stage, where these columns lay.
+    specialised consumers bring to registers. ``kept`` is where outputs wait for the copy engine
+    while their consumer goes on; None if it waits with them.
 
     ``layouts`` holds one entry for each height that the warps can share; ``unshared`` the heights
     for which no warp grid fits the step's shape. ``blocks`` CTAs fit on one SM.
@@ -95,7 +105,7 @@ class Resources:
     fragments: int
     registers: int
     blocks: int
-    borrowed: int = 0
+    kept: KeptParts | None = None
 
     def layout(self, height: int) -> WarpLayout:
         """The warp grid of ``height``; KeyError if it has none."""

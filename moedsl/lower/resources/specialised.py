@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moedsl.ir.core import Compute
@@ -12,6 +11,7 @@ from moedsl.ir.schedule import Cooperation, EpilogueStore
 from moedsl.ir.tile import Multiply
 from moedsl.lower.resources.model import (
     SYSTEM_SHARED,
+    KeptParts,
     Resources,
     SharedLayout,
     StepShape,
@@ -54,9 +54,9 @@ STORED_BYTES = 16
 """Of a row of an output, what the copy engine stores at a time."""
 STORE_BUFFERS = 3
 """Parts of outputs on their way: one is written while the copy engine reads the other two."""
-_MOST_AT_ONCE = 4
-"""Parts beside what a consumer borrows, where all leave at once: those of 128 rows by 256 columns,
-the highest such tile that leaves them room beside four stages.
+_MOST_BESIDE = 4
+"""Parts of a consumer beside its tile's last stage: those of 128 rows by 256 columns, the highest
+such tile that leaves them room beside four stages.
 """
 _PRODUCT_REGISTERS, _TALL_WORDS = 26, 4
 """Beside its sums, what one product takes of the registers that a thread starts with, and what more
@@ -102,11 +102,14 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
             turns=schedule.consumers,
         )
 
-    shared, borrowed = laid_out(_staging_bytes(kernel, sums)), 0
-    if room := _borrowed_room(kernel, multiplies, layouts):
-        beside = laid_out(room.beside * stored_bytes(kernel.signature))
+    shared, kept = laid_out(_staging_bytes(kernel, sums)), _kept_parts(kernel, multiplies, layouts)
+    if kept is not None:
+        talls = tile.columns // sharing // TALL
+        beside = laid_out(talls * kept.beside * stored_bytes(kernel.signature))
         if beside.bytes <= max(shared.bytes, target.shared_per_block):
-            shared, borrowed = beside, room.borrowed
+            shared = beside
+        else:
+            kept = None
     sum_registers = sums * ceil_div(tile.rows * tile.columns, GROUP * sharing)
     registers = GROUP * (
         producers * schedule.producer_registers + schedule.consumers * schedule.consumer_registers
@@ -129,7 +132,7 @@ def specialised_resources(kernel: TileKernel, target: Target) -> Resources:
                 target.registers_per_sm // max(registers, 1),
             ),
         ),
-        borrowed=borrowed,
+        kept=kept,
     )
 
 
@@ -287,25 +290,15 @@ def _staging_bytes(kernel: TileKernel, sums: int) -> int:
     return sums * rows * (columns + STAGED_PADDING[kernel.schedule.swap_ab]) * 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """For all parts of a consumer's outputs at once: of every 64 columns in its tile's last stage,
-    and of all beside it.
-    """
-
-    borrowed: int
-    beside: int
-
-
-def _borrowed_room(
+def _kept_parts(
     kernel: TileKernel, multiplies: Iterable[Multiply], layouts: Iterable[WarpLayout]
-) -> _Room | None:
-    """Room for what the copy engine has to store while the next tile is multiplied already; None
-    where a consumer had better wait for it, part by part.
+) -> KeptParts | None:
+    """Where outputs wait for the copy engine, which reads 16 bytes a cycle (measured on an H200),
+    while the next tile is multiplied already; None where a consumer had better wait, part by part.
 
-    Of consumers that share a tile nobody multiplies before all parts of one have left its
-    registers: waiting for the copy engine, which reads 16 bytes a cycle (measured on an H200), cost
-    gathers 1 to 2 %. What a consumer alone has read of the last stage has room for some.
+    Of consumers that share a tile nobody multiplies before the last 64 columns of one have left its
+    registers: waiting with them cost gathers 2 to 3 %. What a consumer alone has read of the last
+    stage has room for some.
     """
     signature, schedule, tile = kernel.signature, kernel.schedule, kernel.schedule.tile
     sharing = consumers_of_tile(schedule)
@@ -318,9 +311,10 @@ def _borrowed_room(
     ):
         return None
     parts = ceil_div(tile.rows, staged_part(swap_ab=True)[0])
-    borrowed = TALL * BLOCK_BYTES // stored_bytes(signature)
-    beside = max(1, tile.columns // sharing // TALL * (parts - borrowed))
-    return _Room(borrowed, beside) if borrowed and beside <= _MOST_AT_ONCE else None
+    in_stage = min(parts, TALL * BLOCK_BYTES // stored_bytes(signature))
+    beside = parts - in_stage
+    fits = in_stage and tile.columns // sharing // TALL * beside <= _MOST_BESIDE
+    return KeptParts(in_stage, beside) if fits else None
 
 
 def stored_bytes(signature: Signature) -> int:
