@@ -125,6 +125,20 @@ class Function(StrEnum):
     GELU_TANH = "gelu_tanh"
 
     @property
+    def transcendental(self) -> bool:
+        """Whether it takes an exponential, or an error function: libraries round its last bit as
+        they like, and a GPU computes it at a fraction of the rate of sums and products.
+        """
+        return self in (
+            Function.EXP,
+            Function.TANH,
+            Function.SIGMOID,
+            Function.SILU,
+            Function.GELU,
+            Function.GELU_TANH,
+        )
+
+    @property
     def arity(self) -> int:
         """Number of operands; ``clamp(x, low, high)`` has three."""
         match self:

@@ -11,7 +11,7 @@ from moedsl.backends.cuda.access import every_vector
 from moedsl.backends.cuda.emit import generate
 from moedsl.backends.cuda.nvrtc import compile_cubin
 from moedsl.ir.core import DType
-from moedsl.ir.schedule import EpilogueStore, TileShape
+from moedsl.ir.schedule import Cooperation, EpilogueStore, TileShape
 from moedsl.lower.build_tile import build_tile
 from moedsl.lower.choose_schedule import choose_schedule
 from moedsl.lower.front import load_program
@@ -46,10 +46,10 @@ kernel gather {{
     input  x   : bf16[t, k]
     input  src : i32[m]
     input  w   : bf16[e, n, k]
-    {more}
+    {inputs}
     output y   : bf16[m, n]
     d = sum[k] x[src[m], k] * w[e, n, k]
-    y[m, n] = {value}
+    {body}
 }}
 """
 
@@ -69,18 +69,51 @@ def test_products_go_on_while_outputs_leave(form: str) -> None:
     assert not notes.spills
 
 
+BIAS, WEIGHT, UP = "input b : f32[e, n]", "input r : f32[m]", "input v : bf16[e, n, k]"
+
+
+def gathered(body: str, *inputs: str) -> MoeKernel:
+    text = GATHERED.format(body=body, inputs="\n    ".join(inputs))
+    (kernel,) = load_program(Source("test.moe", text)).kernels
+    return kernel
+
+
 @pytest.mark.parametrize(
-    ("value", "more"),
+    "kernel",
     [
-        ("d", ""),
-        ("silu(d)", ""),
-        ("d + b[e, n]", "input b : f32[e, n]"),
-        ("r[m] * d", "input r : f32[m]"),
+        gathered("y[m, n] = d"),
+        gathered("y[m, n] = relu(d)"),
+        gathered("y[m, n] = d + b[e, n]", BIAS),
+        gathered("y[m, n] = r[m] * d", WEIGHT),
+        gathered("u = sum[k] x[src[m], k] * v[e, n, k]; y[m, n] = silu(d) * u", UP),
     ],
+    ids=["stored", "relu", "bias", "weight", "gate and up"],
 )
-def test_defaults_for_gathered_rows_do_too(value: str, more: str) -> None:
-    source = Source("test.moe", GATHERED.format(value=value, more=more))
-    (kernel,) = load_program(source).kernels
-    notes = compiled(kernel, choose_schedule(kernel, HOPPER, None, 16000))
+def test_defaults_for_gathered_rows_do_too(kernel: MoeKernel) -> None:
+    notes = compiled(kernel, choose_schedule(kernel, HOPPER, None, 1600))
+    assert not notes.serialized
+    assert not notes.spills
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        gathered("y[m, n] = silu(d)"),
+        gathered("y[m, n] = r[m] * silu(d + b[e, n])", BIAS, WEIGHT),
+        gathered("u = sum[k] x[src[m], k] * v[e, n, k]; y[m, n] = silu(d) * u", UP),
+        gathered(
+            "u = sum[k] x[src[m], k] * v[e, n, k]; y[m, n] = r[m] * silu(d + b[e, n]) * u",
+            *(UP, BIAS, WEIGHT),
+        ),
+    ],
+    ids=["silu", "bias and weight", "gate and up", "gate and up, bias and weight"],
+)
+def test_consumers_that_compute_slow_functions_of_gathered_rows_have_room(
+    kernel: MoeKernel,
+) -> None:
+    schedule = choose_schedule(kernel, HOPPER, None, 16000)
+    assert schedule.cooperation is Cooperation.PINGPONG
+    unit = generate(build_tile(kernel, schedule, HOPPER), every_vector(kernel.signature))
+    notes = compile_cubin(unit.source, unit.entry, "sm_90a").notes
     assert not notes.serialized
     assert not notes.spills
