@@ -271,8 +271,8 @@ def _profits_from_width(kernel: MoeKernel, shape: Shape, given: Mapping[str, Any
 
     But nobody multiplies while functions are computed that take long: where there are many, one of
     every sum, or all experts have many rows, consumers had better take turns. silu of one sum took
-    5 to 16 % less time so, and 2 % more with one hot expert; of two sums 4 to 6 % less with 1024 and
-    2048 rows an expert, and with fewer 7 % more to 8 % less (H200).
+    5 to 16 % less time so, and 2 % more with one hot expert; of two sums 4 to 6 % less with 1024
+    and 2048 rows an expert, and with fewer 7 % more to 8 % less (H200).
     """
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
     slow = any(isinstance(op, Apply) and op.function.transcendental for op in kernel.body)

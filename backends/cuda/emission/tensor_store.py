@@ -151,7 +151,7 @@ def emit_store_tile(writer: Writer, kernel: GpuKernel) -> None:
         "// Outputs go through shared memory part by part; the copy engine takes them from there."
     )
     if keeps:
-        writer.line("// On return `next` is the tile that follows: it is taken while products go on.")
+        writer.line("// `next` becomes the tile that follows: it is taken while products go on.")
     writer.line("template <int kHeight>")
     with writer.block(
         "MOE_DEVICE void store_tile(const Arguments& arguments, const moe::Tile& tile, "
