@@ -1,6 +1,7 @@
 """What is proposed where rows come through a map: wide tiles that two consumers share.
 
-These are decisions, measured on an H100: whoever changes one changes it here too, on purpose.
+These are decisions, measured on an H100 and an H200: whoever changes one changes it here too, on
+purpose.
 """
 
 from __future__ import annotations
